@@ -1,0 +1,156 @@
+#include "daemon/co/pool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "daemon/co/ready.h"
+
+/* On the stack of the task that waits for it. */
+struct pool_job {
+    struct list node; /* in no list once a thread has it */
+    struct mail mail;
+    struct co_loop *loop;
+    int (*fn)(void *arg);
+    void *arg;
+    int result;
+    struct co_waiter waiter;
+};
+
+void co_pool_init(struct co_pool *p, unsigned max_threads)
+{
+    *p = (struct co_pool){ .mutex = PTHREAD_MUTEX_INITIALIZER,
+        .wanted = PTHREAD_COND_INITIALIZER,
+        .max_threads = max_threads };
+    list_init(&p->jobs);
+}
+
+void co_pool_done(struct co_pool *p)
+{
+    pthread_mutex_lock(&p->mutex);
+    assert(p->n_jobs == 0);
+    p->stopping = true;
+    pthread_cond_broadcast(&p->wanted);
+    pthread_mutex_unlock(&p->mutex);
+    for (unsigned i = 0; i < p->n_threads; i++)
+        pthread_join(p->threads[i], NULL);
+    free(p->threads);
+    pthread_cond_destroy(&p->wanted);
+    pthread_mutex_destroy(&p->mutex);
+}
+
+/* The next job, or NULL when the pool stops. */
+static struct pool_job *pool_take(struct co_pool *p)
+{
+    struct list *node;
+
+    pthread_mutex_lock(&p->mutex);
+    p->n_idle++;
+    while (!(node = list_pop(&p->jobs)) && !p->stopping)
+        pthread_cond_wait(&p->wanted, &p->mutex);
+    p->n_idle--;
+    if (node)
+        p->n_jobs--;
+    pthread_mutex_unlock(&p->mutex);
+    return node ? list_entry(node, struct pool_job, node) : NULL;
+}
+
+static void *pool_thread(void *arg)
+{
+    struct co_pool *p = arg;
+    struct pool_job *job;
+
+    while ((job = pool_take(p))) {
+        job->result = job->fn(job->arg);
+        mailbox_post(&job->loop->mailbox, &job->mail);
+    }
+    return NULL;
+}
+
+/* Signals are the loop's; a thread keeps only those that its own faults raise. */
+static int pool_thread_start(struct co_pool *p)
+{
+    static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS };
+    sigset_t all, before;
+    int rc;
+
+    if (!p->threads)
+        p->threads = calloc(p->max_threads, sizeof(pthread_t));
+    if (!p->threads)
+        return -ENOMEM;
+    sigfillset(&all);
+    for (size_t i = 0; i < ARRAY_LEN(faults); i++)
+        sigdelset(&all, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    rc = -pthread_create(&p->threads[p->n_threads], NULL, pool_thread, p);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc == 0)
+        p->n_threads++;
+    return rc;
+}
+
+static int pool_submit(struct co_pool *p, struct pool_job *job)
+{
+    int rc = 0;
+
+    pthread_mutex_lock(&p->mutex);
+    if (p->n_jobs >= p->n_idle && p->n_threads < p->max_threads)
+        rc = pool_thread_start(p);
+    if (p->n_threads > 0) {
+        list_append(&p->jobs, &job->node);
+        p->n_jobs++;
+        pthread_cond_signal(&p->wanted);
+        rc = 0;
+    } else if (rc == 0) {
+        rc = -EAGAIN;
+    }
+    pthread_mutex_unlock(&p->mutex);
+    return rc;
+}
+
+/* Takes a job back that no thread has begun. */
+static bool pool_revoke(struct co_pool *p, struct pool_job *job)
+{
+    bool waits;
+
+    pthread_mutex_lock(&p->mutex);
+    waits = !list_empty(&job->node);
+    if (waits) {
+        list_remove(&job->node);
+        p->n_jobs--;
+    }
+    pthread_mutex_unlock(&p->mutex);
+    return waits;
+}
+
+static void pool_job_done(struct mail *m)
+{
+    co_waiter_choose(&CONTAINER_OF(m, struct pool_job, mail)->waiter);
+}
+
+int co_to_thread(int (*fn)(void *arg), void *arg, int *ret_result)
+{
+    struct fiber *f = fiber_self();
+    struct pool_job job = { .mail.deliver = pool_job_done, .fn = fn, .arg = arg };
+    int rc = fiber_check(f);
+
+    if (rc < 0)
+        return rc;
+    job.loop = f->loop;
+    job.waiter.fiber = f;
+    list_init(&job.node);
+    list_init(&job.waiter.node);
+    rc = pool_submit(&f->loop->pool, &job);
+    if (rc < 0)
+        return rc;
+    fiber_park(f, false);
+    if (!job.waiter.chosen) {
+        if (!pool_revoke(&f->loop->pool, &job))
+            fiber_park(f, true);
+        return -ECANCELED;
+    }
+    if (ret_result)
+        *ret_result = job.result;
+    return 0;
+}

@@ -1,0 +1,361 @@
+#include "tests/unit/co/fixture.h"
+
+#include <stdlib.h>
+
+CO_TEST(a_past_deadline_refuses_at_once)
+{
+    struct co_scope s;
+
+    co_scope_open(&s, 0, 0);
+    assert_true(co_cancelled());
+    assert_int_equal(co_sleep(1000 * MS), -ECANCELED);
+    assert_int_equal(co_yield(), -ECANCELED);
+    assert_int_equal(co_scope_close(&s, -ECANCELED), -ETIMEDOUT);
+    assert_false(co_cancelled());
+    return 0;
+}
+
+CO_TEST(a_deadline_ends_what_is_awaited)
+{
+    int64_t begin = clock_mono_ns();
+    struct co_scope s;
+
+    co_scope_open(&s, begin + 2 * MS, 0);
+    assert_int_equal(co_sleep_until(CO_NEVER), -ECANCELED);
+    assert_true(clock_mono_ns() >= begin + 2 * MS);
+    assert_int_equal(co_sleep(1), -ECANCELED);
+    assert_int_equal(co_scope_close(&s, -ECANCELED), -ETIMEDOUT);
+    assert_int_equal(co_yield(), 0);
+    return 0;
+}
+
+CO_TEST(a_late_deadline_does_not_undo_success)
+{
+    struct co_scope s;
+
+    co_scope_open(&s, 0, 0);
+    assert_int_equal(co_scope_close(&s, 0), 0);
+    co_scope_open(&s, 0, 0);
+    assert_int_equal(co_scope_close(&s, -EIO), -EIO);
+    co_scope_open(&s, CO_NEVER, 0);
+    assert_int_equal(co_scope_close(&s, -ECANCELED), -ECANCELED);
+    return 0;
+}
+
+CO_TEST(an_inner_deadline_ends_the_inner_scope_only)
+{
+    struct co_scope outer, inner;
+
+    co_scope_open(&outer, clock_mono_ns() + 60000 * MS, 0);
+    co_scope_open(&inner, clock_mono_ns() + MS, 0);
+    assert_int_equal(co_scope_close(&inner, co_sleep_until(CO_NEVER)), -ETIMEDOUT);
+    assert_int_equal(co_sleep(1), 0);
+    assert_int_equal(co_scope_close(&outer, 0), 0);
+    return 0;
+}
+
+CO_TEST(an_outer_deadline_passes_through_the_inner_scope)
+{
+    struct co_scope outer, inner;
+
+    co_scope_open(&outer, clock_mono_ns() + MS, 0);
+    co_scope_open(&inner, clock_mono_ns() + 60000 * MS, 0);
+    assert_int_equal(co_scope_close(&inner, co_sleep_until(CO_NEVER)), -ECANCELED);
+    assert_int_equal(co_sleep(1), -ECANCELED);
+    assert_int_equal(co_scope_close(&outer, -ECANCELED), -ETIMEDOUT);
+    return 0;
+}
+
+CO_TEST(when_both_are_due_it_is_the_outer_that_timed_out)
+{
+    struct co_scope outer, inner;
+    int64_t deadline = clock_mono_ns() + MS;
+
+    co_scope_open(&outer, deadline, 0);
+    co_scope_open(&inner, deadline, 0);
+    assert_int_equal(co_scope_close(&inner, co_sleep_until(CO_NEVER)), -ECANCELED);
+    assert_int_equal(co_scope_close(&outer, -ECANCELED), -ETIMEDOUT);
+    return 0;
+}
+
+static int cancel_scope(void *arg)
+{
+    co_scope_cancel(arg);
+    co_scope_cancel(arg);
+    return 0;
+}
+
+CO_TEST(another_task_cancels_a_scope)
+{
+    struct co_scope s;
+
+    co_scope_open(&s, clock_mono_ns() + 60000 * MS, 0);
+    assert_int_equal(co_spawn_detached("canceller", cancel_scope, &s), 0);
+    assert_int_equal(co_scope_close(&s, co_sleep_until(CO_NEVER)), -ECANCELED);
+    assert_int_equal(co_yield(), 0);
+    return 0;
+}
+
+CO_TEST(a_cancelled_scope_does_not_time_out)
+{
+    struct co_scope s;
+
+    co_scope_open(&s, clock_mono_ns() + MS, 0);
+    co_scope_cancel(&s);
+    assert_int_equal(co_sleep(1), -ECANCELED);
+    assert_int_equal(co_scope_close(&s, -ECANCELED), -ECANCELED);
+    return 0;
+}
+
+static int behind_shield(void *arg)
+{
+    struct co_event *go = arg;
+    struct co_scope shield, inner;
+
+    co_scope_open(&shield, clock_mono_ns() + 60000 * MS, CO_SHIELD);
+    assert_int_equal(co_event_wait(go), 0); /* we are cancelled meanwhile */
+    assert_false(co_cancelled());
+    assert_int_equal(co_sleep(MS), 0);
+    co_scope_open(&inner, 0, 0);
+    assert_int_equal(co_scope_close(&inner, co_yield()), -ETIMEDOUT);
+    assert_int_equal(co_scope_close(&shield, 0), 0);
+    assert_true(co_cancelled());
+    co_scope_open(&shield, CO_NEVER, CO_SHIELD);
+    assert_false(co_cancelled());
+    assert_int_equal(co_yield(), 0);
+    assert_int_equal(co_scope_close(&shield, 0), 0);
+    return co_sleep(1);
+}
+
+CO_TEST(a_shield_keeps_cancellation_out)
+{
+    struct co_event go;
+    struct co_task t;
+
+    co_event_init(&go);
+    t = test_spawn(behind_shield, &go);
+    test_settle();
+    assert_int_equal(co_cancel(t), 0);
+    test_settle();
+    co_event_set(&go);
+    assert_int_equal(test_await(t), -ECANCELED);
+    return 0;
+}
+
+CO_TEST(a_shield_has_a_deadline_of_its_own)
+{
+    struct co_scope outer, shield;
+
+    co_scope_open(&outer, 0, 0);
+    co_scope_open(&shield, clock_mono_ns() + MS, CO_SHIELD);
+    /* The outer scope has timed out as well, so that is not for the shield to report. */
+    assert_int_equal(co_scope_close(&shield, co_sleep_until(CO_NEVER)), -ECANCELED);
+    assert_int_equal(co_scope_close(&outer, -ECANCELED), -ETIMEDOUT);
+    co_scope_open(&shield, clock_mono_ns() + MS, CO_SHIELD);
+    assert_int_equal(co_scope_close(&shield, co_sleep_until(CO_NEVER)), -ETIMEDOUT);
+    return 0;
+}
+
+struct child {
+    int result; /* that it ends with; -EINTR: waits until cancelled */
+    bool cancelled, ended;
+};
+
+static int child(void *arg)
+{
+    struct child *c = arg;
+
+    if (c->result == -EINTR) {
+        c->cancelled = co_sleep_until(CO_NEVER) == -ECANCELED;
+        c->ended = true;
+        return -ECANCELED;
+    }
+    assert_int_equal(co_sleep(MS), 0);
+    c->ended = true;
+    return c->result;
+}
+
+CO_TEST(a_group_waits_for_its_children)
+{
+    struct child a = { 0 }, b = { .result = 3 };
+    struct co_group g;
+
+    co_group_open(&g);
+    assert_int_equal(co_group_close(&g, 0), 0);
+    co_group_open(&g);
+    assert_int_equal(co_group_spawn(&g, "a", child, &a, NULL), 0);
+    assert_int_equal(co_group_spawn(&g, "b", child, &b, NULL), 0);
+    assert_int_equal(co_group_close(&g, 5), 5);
+    assert_true(a.ended && b.ended);
+    assert_int_equal(co_count(), 1);
+    return 0;
+}
+
+CO_TEST(a_failing_child_cancels_the_others_and_the_opener)
+{
+    struct child fails = { .result = -EIO }, waits = { .result = -EINTR };
+    struct co_group g;
+    struct co_task t;
+
+    co_group_open(&g);
+    assert_int_equal(co_group_spawn(&g, "waits", child, &waits, NULL), 0);
+    assert_int_equal(co_group_spawn(&g, "fails", child, &fails, &t), 0);
+    assert_int_equal(co_await(t, NULL), -ESRCH); /* it is the group's */
+    assert_int_equal(co_sleep_until(CO_NEVER), -ECANCELED);
+    assert_int_equal(co_group_spawn(&g, "late", child, &waits, NULL), -ECANCELED);
+    assert_int_equal(co_group_close(&g, -ECANCELED), -EIO);
+    assert_true(waits.cancelled);
+    assert_int_equal(co_yield(), 0);
+    return 0;
+}
+
+CO_TEST(a_child_may_fail_while_the_opener_closes)
+{
+    struct child fails = { .result = -EIO }, waits = { .result = -EINTR };
+    struct co_group g;
+
+    co_group_open(&g);
+    assert_int_equal(co_group_spawn(&g, "waits", child, &waits, NULL), 0);
+    assert_int_equal(co_group_spawn(&g, "fails", child, &fails, NULL), 0);
+    assert_int_equal(co_group_close(&g, 0), -EIO);
+    assert_true(waits.cancelled && waits.ended);
+    return 0;
+}
+
+CO_TEST(a_cancelled_child_is_no_error)
+{
+    struct child waits = { .result = -EINTR }, ends = { 0 };
+    struct co_group g;
+    struct co_task t;
+
+    co_group_open(&g);
+    assert_int_equal(co_group_spawn(&g, "waits", child, &waits, &t), 0);
+    assert_int_equal(co_group_spawn(&g, "ends", child, &ends, NULL), 0);
+    test_settle();
+    assert_int_equal(co_cancel(t), 0);
+    assert_int_equal(co_group_close(&g, 0), 0);
+    assert_true(waits.cancelled && ends.ended);
+    return 0;
+}
+
+CO_TEST(cancelling_a_group_is_no_error)
+{
+    struct child waits = { .result = -EINTR };
+    struct co_group g;
+
+    co_group_open(&g);
+    assert_int_equal(co_group_spawn(&g, "waits", child, &waits, NULL), 0);
+    test_settle();
+    co_group_cancel(&g);
+    assert_int_equal(co_group_close(&g, 0), 0);
+    assert_true(waits.cancelled);
+    assert_int_equal(co_yield(), 0);
+    return 0;
+}
+
+static int group_of_waiters(void *arg)
+{
+    struct child *waits = arg;
+    struct co_group g;
+
+    co_group_open(&g);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(co_group_spawn(&g, "waits", child, &waits[i], NULL), 0);
+    return co_group_close(&g, 0);
+}
+
+CO_TEST(cancelling_the_opener_cancels_the_children)
+{
+    struct child waits[3] = { { .result = -EINTR }, { .result = -EINTR }, { .result = -EINTR } };
+    struct co_task t = test_spawn(group_of_waiters, waits);
+
+    test_settle();
+    assert_int_equal(co_cancel(t), 0);
+    assert_int_equal(test_await(t), -ECANCELED);
+    for (int i = 0; i < 3; i++)
+        assert_true(waits[i].cancelled);
+    return 0;
+}
+
+CO_TEST(a_deadline_around_a_group_ends_it)
+{
+    struct child waits[3] = { { .result = -EINTR }, { .result = -EINTR }, { .result = -EINTR } };
+    struct co_scope s;
+
+    co_scope_open(&s, clock_mono_ns() + MS, 0);
+    assert_int_equal(co_scope_close(&s, group_of_waiters(waits)), -ETIMEDOUT);
+    assert_true(waits[0].ended && waits[1].ended && waits[2].ended);
+    return 0;
+}
+
+static int nested_group(void *arg)
+{
+    return group_of_waiters(arg);
+}
+
+CO_TEST(a_cancelled_group_cancels_the_groups_of_its_children)
+{
+    struct child waits[3] = { { .result = -EINTR }, { .result = -EINTR }, { .result = -EINTR } };
+    struct child fails = { .result = -EIO };
+    struct co_group g;
+
+    co_group_open(&g);
+    assert_int_equal(co_group_spawn(&g, "nested", nested_group, waits, NULL), 0);
+    assert_int_equal(co_group_spawn(&g, "fails", child, &fails, NULL), 0);
+    assert_int_equal(co_group_close(&g, 0), -EIO);
+    assert_true(waits[0].cancelled && waits[1].cancelled && waits[2].cancelled);
+    return 0;
+}
+
+struct spawner {
+    struct co_group *group;
+    struct child *child;
+};
+
+static int spawn_sibling(void *arg)
+{
+    struct spawner *s = arg;
+    int rc = co_sleep(MS);
+
+    return rc < 0 ? rc : co_group_spawn(s->group, "sibling", child, s->child, NULL);
+}
+
+CO_TEST(a_child_spawns_into_its_group_while_it_closes)
+{
+    struct child late = { 0 };
+    struct co_group g;
+    struct spawner s = { &g, &late };
+
+    co_group_open(&g);
+    assert_int_equal(co_group_spawn(&g, "spawner", spawn_sibling, &s, NULL), 0);
+    assert_int_equal(co_group_close(&g, 0), 0);
+    assert_true(late.ended);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_past_deadline_refuses_at_once),
+        cmocka_unit_test(a_deadline_ends_what_is_awaited),
+        cmocka_unit_test(a_late_deadline_does_not_undo_success),
+        cmocka_unit_test(an_inner_deadline_ends_the_inner_scope_only),
+        cmocka_unit_test(an_outer_deadline_passes_through_the_inner_scope),
+        cmocka_unit_test(when_both_are_due_it_is_the_outer_that_timed_out),
+        cmocka_unit_test(another_task_cancels_a_scope),
+        cmocka_unit_test(a_cancelled_scope_does_not_time_out),
+        cmocka_unit_test(a_shield_keeps_cancellation_out),
+        cmocka_unit_test(a_shield_has_a_deadline_of_its_own),
+        cmocka_unit_test(a_group_waits_for_its_children),
+        cmocka_unit_test(a_failing_child_cancels_the_others_and_the_opener),
+        cmocka_unit_test(a_child_may_fail_while_the_opener_closes),
+        cmocka_unit_test(a_cancelled_child_is_no_error),
+        cmocka_unit_test(cancelling_a_group_is_no_error),
+        cmocka_unit_test(cancelling_the_opener_cancels_the_children),
+        cmocka_unit_test(a_deadline_around_a_group_ends_it),
+        cmocka_unit_test(a_cancelled_group_cancels_the_groups_of_its_children),
+        cmocka_unit_test(a_child_spawns_into_its_group_while_it_closes),
+    };
+
+    return cmocka_run_group_tests_name("co/scope", tests, NULL, NULL);
+}
