@@ -1,0 +1,30 @@
+/*
+ * A libcurl easy handle with the daemon's option set, used for one exchange after another. What is
+ * set once never varies; what varies is set for every exchange, so nothing leaks between jobs.
+ */
+#pragma once
+
+#include <curl/curl.h>
+
+#include "daemon/base/list.h"
+
+struct flight;
+struct pump;
+
+struct easy {
+    struct list idle; /* in the pump's pool */
+    CURL *curl;
+    struct pump *pump;
+    struct flight *flight; /* NULL: idle */
+    struct curl_slist *lines; /* of the request's header, in one block; NULL: the default ones */
+    struct curl_slist pin;
+    char text[CURL_ERROR_SIZE];
+};
+
+/* NULL: no memory. */
+struct easy *easy_new(struct pump *p, int64_t connect_timeout_us);
+void easy_free(struct easy *e);
+/* Makes it ready for the exchange, which ends in `left_us`. `forget_names` once in a while. -ENOMEM. */
+int easy_prepare(struct easy *e, struct flight *f, int64_t left_us, bool forget_names);
+/* After libcurl is done with it: the flight's answer is filled in, and the handle is idle. */
+void easy_conclude(struct easy *e, CURLcode code);

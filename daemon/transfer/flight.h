@@ -1,0 +1,61 @@
+/*
+ * An exchange on its way: made by transfer_run(), lent to a pump by a mail and back by the same
+ * mail. In between only that pump's thread touches it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/base/list.h"
+#include "daemon/base/mailbox.h"
+#include "daemon/co/sync.h"
+#include "daemon/transfer/address.h"
+#include "daemon/transfer/body.h"
+#include "daemon/transfer/transfer.h"
+
+struct co_loop;
+struct easy;
+struct egress;
+struct pump;
+
+/* What libcurl's callbacks saw. They decide nothing but to stop. */
+struct record {
+    int64_t begun_ns; /* when the pump took it */
+    int64_t tls_ns;   /* a handshake had begun; 0: none */
+    int64_t asked_ns; /* the request was about to be sent; 0: never */
+    int64_t sent_ns;  /* all of it was with the kernel; 0: not seen */
+    unsigned n_opened; /* sockets */
+    unsigned n_sends;
+    unsigned n_lines; /* of all headers, interim answers and trailers too */
+    int64_t header_bytes;
+    int64_t content_length; /* -1: none */
+    bool headers_ended;     /* of the final answer */
+    bool stopped;           /* by us, on demand */
+    bool resent;            /* libcurl was about to send it again by itself */
+    bool too_large;
+    bool blocked;        /* `peer` is refused by the rules */
+    int failed;          /* -errno of memory, disk or descriptors */
+    const char *bad;     /* what is wrong with the answer */
+    union address peer;  /* the last one that was tried; family 0: none */
+};
+
+struct flight {
+    /* The caller's. */
+    const struct exchange *x;
+    struct egress *egress; /* referenced */
+    struct answer *answer;
+    struct co_loop *home;
+    struct co_event landed; /* every mail is back */
+    struct pump *pump;
+    struct list node; /* of those that are to start, or to be sent home */
+    struct mail start, stop;
+    unsigned n_out;    /* mails that are with the pump */
+    char *pin;         /* for CURLOPT_RESOLVE: the vetted addresses of the name; NULL: a literal */
+    int64_t dns_us;    /* PHASE_NOT_TAKEN: nothing was looked up */
+    int64_t limit_us;  /* what is left for this exchange when it starts, to tell people */
+    /* The pump's. */
+    struct easy *easy; /* NULL: not under way */
+    struct body_sink body;
+    struct record record;
+};

@@ -1,0 +1,155 @@
+#include "daemon/transfer/head.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/transfer/flight.h"
+
+#define LENGTH_MAX (INT64_C(1) << 53) /* what JSON numbers and everybody's arithmetic can hold */
+
+static bool head_refuse(struct flight *f, const char *why)
+{
+    f->record.bad = why;
+    return false;
+}
+
+static bool head_fail(struct flight *f, int rc)
+{
+    f->record.failed = rc;
+    return false;
+}
+
+/* "HTTP/1.1 200 OK": an interim answer before it is forgotten. */
+static bool head_take_status(struct flight *f, const char *line, size_t n)
+{
+    struct attempt *a = &f->answer->attempt;
+    const char *end = line + n, *p = line + strlen("HTTP/");
+    unsigned status = 0;
+
+    a->http_version = 0;
+    while (p < end && *p != ' ') {
+        if (isdigit((unsigned char)*p))
+            a->http_version = a->http_version * 10 + (unsigned)(*p - '0');
+        p++;
+    }
+    if (a->http_version > 0 && a->http_version < 10)
+        a->http_version *= 10;
+    while (p < end && *p == ' ')
+        p++;
+    for (int digits = 0; digits < 3 && p < end && isdigit((unsigned char)*p); digits++)
+        status = status * 10 + (unsigned)(*p++ - '0');
+    a->status = status;
+    blob_done(&f->answer->headers);
+    f->record.content_length = -1;
+    if (status == 101)
+        return head_refuse(f, "it switches the protocol (101), and nobody asked it to");
+    return true;
+}
+
+/* RFC 9110 section 8.6; two of them must agree. */
+static bool head_take_length(struct flight *f, const char *value)
+{
+    int64_t length = 0;
+
+    if (!*value)
+        return head_refuse(f, "its Content-Length is empty");
+    for (const char *p = value; *p; p++) {
+        if (!isdigit((unsigned char)*p))
+            return head_refuse(f, "its Content-Length is not a number");
+        length = length * 10 + (*p - '0');
+        if (length > LENGTH_MAX)
+            return head_refuse(f, "its Content-Length is larger than 2^53");
+    }
+    if (f->record.content_length >= 0 && f->record.content_length != length)
+        return head_refuse(f, "it has two different Content-Lengths");
+    f->record.content_length = length;
+    return true;
+}
+
+/* RFC 9112 section 5.2: a folded line goes on behind one space. */
+static bool head_unfold(struct flight *f, const char *text, size_t n)
+{
+    struct blob *headers = &f->answer->headers;
+    char *data;
+
+    if (headers->n == 0)
+        return head_refuse(f, "its header begins with a folded line");
+    data = realloc(headers->data, headers->n + n + 1);
+    if (!data)
+        return head_fail(f, -ENOMEM);
+    data[headers->n - 1] = ' ';
+    memcpy(data + headers->n, text, n);
+    data[headers->n + n] = '\0';
+    headers->data = data;
+    headers->n += n + 1;
+    return true;
+}
+
+static bool head_take_field(struct flight *f, const char *line, size_t n, char *scratch)
+{
+    const char *colon = memchr(line, ':', n);
+    size_t n_name = colon ? (size_t)(colon - line) : 0, n_value;
+    char *name = scratch, *value = scratch + n_name + 1;
+    int rc;
+
+    if (!colon)
+        return head_refuse(f, "a line of its header has no colon");
+    while (n_name > 0 && isblank((unsigned char)line[n_name - 1]))
+        n_name--;
+    if (n_name == 0)
+        return head_refuse(f, "a line of its header has no name");
+    for (size_t i = 0; i < n_name; i++)
+        name[i] = (char)tolower((unsigned char)line[i]);
+    name[n_name] = '\0';
+    for (colon++; colon < line + n && isblank((unsigned char)*colon);)
+        colon++;
+    n_value = (size_t)(line + n - colon);
+    memcpy(value, colon, n_value);
+    value[n_value] = '\0';
+    if (n_name == strlen("content-length") && strcmp(name, "content-length") == 0 &&
+            !head_take_length(f, value))
+        return false;
+    rc = pack_header(&f->answer->headers, name, value);
+    return rc == 0 || head_fail(f, rc);
+}
+
+static bool head_take_end(struct flight *f)
+{
+    if (f->answer->attempt.status >= 200) {
+        f->record.headers_ended = true;
+        f->body.expected = f->record.content_length;
+    }
+    return true;
+}
+
+bool head_take(struct flight *f, const char *line, size_t n, char *scratch)
+{
+    struct record *r = &f->record;
+
+    r->n_lines++;
+    r->header_bytes += (int64_t)n;
+    if (r->n_lines > HEAD_MAX_LINES || r->header_bytes > HEAD_MAX_BYTES)
+        return head_refuse(f, "its header has more than 128 lines or 64 KiB");
+    if (r->headers_ended)
+        return true; /* trailers */
+    if (memchr(line, '\0', n))
+        return head_refuse(f, "its header has a NUL byte");
+    while (n > 0 && isspace((unsigned char)line[n - 1]))
+        n--;
+    if (n >= 5 && memcmp(line, "HTTP/", 5) == 0)
+        return head_take_status(f, line, n);
+    if (n == 0)
+        return head_take_end(f);
+    if (f->answer->attempt.status < 200)
+        return true;
+    if (isblank((unsigned char)*line)) {
+        while (isblank((unsigned char)*line)) {
+            line++;
+            n--;
+        }
+        return head_unfold(f, line, n);
+    }
+    return head_take_field(f, line, n, scratch);
+}

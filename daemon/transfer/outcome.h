@@ -1,0 +1,18 @@
+/* How an exchange ended: phases, failure, and a sentence about it. */
+#pragma once
+
+#include <curl/curl.h>
+
+#include "daemon/model/attempt.h"
+
+struct flight;
+
+/* An attempt of which nothing has happened yet. */
+void outcome_init(struct attempt *a);
+/* The attempt fails; a message that finds no memory is left out. */
+__attribute__((format(printf, 5, 6))) void outcome_fail(struct attempt *a, enum failure failure,
+        enum phase phase, bool retry_safe, const char *format, ...);
+/* The attempt of `f` after libcurl ended with `code`; `text` is its own message, or "". */
+void outcome_record(struct flight *f, CURL *curl, CURLcode code, const char *text);
+/* It was over before libcurl began. */
+void outcome_record_late(struct flight *f);

@@ -1,0 +1,583 @@
+/*
+ * libcurl's socket interface under a loop of its own.
+ *
+ * - libcurl may not be called from its callbacks: they record, and what they recorded is done at
+ *   the end of each of our own callbacks (pump_settle()).
+ * - The watch of a kept connection stays armed for reading: most connections are used again before
+ *   anything comes, which saves two system calls a request. What does come then (the end, usually)
+ *   disarms it; libcurl looks at the connection itself before it uses it.
+ * - libcurl moves its timer with nearly every request. Ours is only ever moved forward; when it
+ *   fires too early it is set again.
+ */
+#include "daemon/transfer/pump.h"
+
+#include <assert.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/base/clock.h"
+#include "daemon/base/loop.h"
+#include "daemon/co/task.h"
+#include "daemon/transfer/easy.h"
+#include "daemon/transfer/flight.h"
+#include "daemon/transfer/head.h"
+#include "daemon/transfer/outcome.h"
+
+#define IDLE_US          (60 * CLOCK_US_PER_S)
+#define IDLE_CONNECTIONS 512 /* kept; libcurl walks them all now and then */
+#define LIMIT_STEP       256
+#define HANDLES_KEPT     256
+#define HOME_BATCH       32 /* some 0.4 ms of work */
+#define NAMES_EVERY_US   (2 * CLOCK_US_PER_S)
+#define NO_TIME          INT64_MAX
+
+struct socket {
+    struct loop_watch watch;
+    struct pump *pump;
+    bool used; /* libcurl waits for it; else it idles in the cache */
+};
+
+struct pump {
+    struct pump_options options;
+    pthread_t thread;
+    struct loop *loop;
+    struct mailbox mailbox;
+    struct loop_watch mail_ready;
+    struct mail quit;
+    bool running, quitting;
+    CURLM *multi;
+    struct loop_timer timer;
+    int64_t armed_us;  /* when the timer fires; NO_TIME: it is not set */
+    int64_t wanted_us; /* when libcurl wants to be called; NO_TIME: not at all */
+    struct socket **sockets; /* by descriptor; kept when it is closed */
+    size_t n_sockets;
+    struct list handles; /* idle ones */
+    unsigned n_handles;
+    unsigned n_active;
+    struct list landed; /* flights to be sent home */
+    unsigned n_landed;
+    long connections; /* libcurl's limit of open ones, the used ones with them */
+    struct loop_timer idle;
+    bool idle_armed;
+    int64_t idle_since_us;
+    int64_t names_us; /* when old names were last forgotten */
+    char scratch[HEAD_MAX_BYTES + 2];
+};
+
+static void socket_ready(struct loop_watch *w, unsigned events);
+
+char *pump_scratch(struct pump *p)
+{
+    return p->scratch;
+}
+
+/* libcurl's timer: 0 is "soon", never "here". */
+static int pump_set_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+    struct pump *p = arg;
+
+    (void)multi;
+    p->wanted_us = timeout_ms < 0 ? NO_TIME : clock_mono_us() + timeout_ms * 1000;
+    return 0;
+}
+
+static int pump_reserve_sockets(struct pump *p, int fd)
+{
+    size_t n = p->n_sockets ? p->n_sockets : 64;
+    struct socket **sockets;
+
+    while (n <= (size_t)fd)
+        n *= 2;
+    if (n == p->n_sockets)
+        return 0;
+    sockets = reallocarray(p->sockets, n, sizeof(struct socket *));
+    if (!sockets)
+        return -ENOMEM;
+    memset(sockets + p->n_sockets, 0, (n - p->n_sockets) * sizeof(struct socket *));
+    p->sockets = sockets;
+    p->n_sockets = n;
+    return 0;
+}
+
+/*
+ * A socket that never got its connection is closed by libcurl behind our back (cf-socket.c), so
+ * there may be a watch for this number still. If libcurl gave the number to a new socket at once
+ * it does not say either what it waits for: the same.
+ */
+int pump_adopt_socket(struct pump *p, int fd)
+{
+    struct socket *s;
+    unsigned events;
+    int rc = pump_reserve_sockets(p, fd);
+
+    if (rc < 0)
+        return rc;
+    s = p->sockets[fd];
+    if (!s) {
+        s = calloc(1, sizeof(*s));
+        if (!s)
+            return -ENOMEM;
+        s->pump = p;
+        p->sockets[fd] = s;
+    }
+    events = s->used ? s->watch.events : 0;
+    loop_watch_done(&s->watch);
+    loop_watch_init(&s->watch, p->loop, fd, socket_ready);
+    return loop_watch_set(&s->watch, events);
+}
+
+static struct socket *pump_socket(struct pump *p, int fd)
+{
+    return fd >= 0 && (size_t)fd < p->n_sockets ? p->sockets[fd] : NULL;
+}
+
+int pump_close_socket(struct pump *p, int fd)
+{
+    struct socket *s = pump_socket(p, fd);
+
+    if (s) {
+        loop_watch_done(&s->watch);
+        s->used = false;
+    }
+    return close(fd);
+}
+
+/*
+ * While it connects libcurl waits to write. It waits for something to read, and nothing else, for
+ * the first time when a TLS handshake is under way; and then when all of a request is out.
+ */
+static void pump_note_reading(CURL *curl)
+{
+    struct easy *e = NULL;
+    struct record *r;
+
+    curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char **)&e);
+    r = &e->flight->record;
+    if (!r->asked_ns && !r->tls_ns)
+        r->tls_ns = clock_mono_ns();
+    else if (r->asked_ns && !r->sent_ns)
+        r->sent_ns = clock_mono_ns();
+}
+
+/* What libcurl waits for. It must not fail: a socket without a watch ends by its timeout. */
+static int pump_set_socket(CURL *curl, curl_socket_t fd, int what, void *arg, void *unused)
+{
+    struct socket *s = pump_socket(arg, fd);
+
+    (void)unused;
+    if (!s)
+        return 0;
+    s->used = what != CURL_POLL_REMOVE;
+    if (s->used)
+        loop_watch_set(&s->watch, (what & CURL_POLL_IN ? LOOP_READ : 0) |
+                                          (what & CURL_POLL_OUT ? LOOP_WRITE : 0));
+    else if (s->watch.events != LOOP_READ)
+        loop_watch_set(&s->watch, 0);
+    if (what == CURL_POLL_IN)
+        pump_note_reading(curl);
+    return 0;
+}
+
+static void pump_set_connections(struct pump *p)
+{
+    long connections = (long)(p->n_active / LIMIT_STEP + 1) * LIMIT_STEP + IDLE_CONNECTIONS;
+
+    if (connections == p->connections)
+        return;
+    p->connections = connections;
+    curl_multi_setopt(p->multi, CURLMOPT_MAXCONNECTS, connections);
+}
+
+static int pump_open_multi(struct pump *p)
+{
+    CURLM *multi = curl_multi_init();
+
+    if (!multi)
+        return -ENOMEM;
+    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, pump_set_socket);
+    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, p);
+    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, pump_set_timer);
+    curl_multi_setopt(multi, CURLMOPT_TIMERDATA, p);
+    curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    p->multi = multi;
+    p->wanted_us = NO_TIME;
+    p->connections = 0;
+    pump_set_connections(p);
+    return 0;
+}
+
+static void pump_free_handles(struct pump *p)
+{
+    while (!list_empty(&p->handles))
+        easy_free(list_entry(p->handles.next, struct easy, idle));
+    p->n_handles = 0;
+}
+
+/* libcurl has no other way to close the connections that it keeps. */
+static void pump_close_connections(struct pump *p)
+{
+    CURLM *old = p->multi;
+
+    if (pump_open_multi(p) < 0)
+        return;
+    pump_free_handles(p);
+    curl_multi_cleanup(old);
+    p->wanted_us = NO_TIME;
+}
+
+static void pump_idle_expired(struct loop_timer *t)
+{
+    struct pump *p = CONTAINER_OF(t, struct pump, idle);
+    int64_t left_us = p->idle_since_us + IDLE_US - clock_mono_us();
+
+    p->idle_armed = false;
+    if (p->n_active > 0)
+        return;
+    if (left_us <= 0) {
+        pump_close_connections(p);
+        return;
+    }
+    p->idle_armed = true;
+    loop_timer_set(t, left_us);
+}
+
+static void pump_went_idle(struct pump *p)
+{
+    p->idle_since_us = clock_mono_us();
+    if (p->idle_armed)
+        return;
+    p->idle_armed = true;
+    loop_timer_set(&p->idle, IDLE_US);
+}
+
+static struct easy *pump_take_handle(struct pump *p)
+{
+    struct list *node = list_pop(&p->handles);
+
+    if (!node)
+        return easy_new(p, p->options.connect_timeout_us);
+    p->n_handles--;
+    return list_entry(node, struct easy, idle);
+}
+
+/* One that failed may carry traces of why. */
+static void pump_put_handle(struct pump *p, struct easy *e, bool failed)
+{
+    if (failed || p->n_handles >= HANDLES_KEPT) {
+        easy_free(e);
+        return;
+    }
+    list_prepend(&p->handles, &e->idle);
+    p->n_handles++;
+}
+
+/* On the home loop. */
+static void flight_back(struct flight *f)
+{
+    if (--f->n_out == 0)
+        co_event_set(&f->landed);
+}
+
+static void flight_start_back(struct mail *m)
+{
+    flight_back(CONTAINER_OF(m, struct flight, start));
+}
+
+static void flight_stop_back(struct mail *m)
+{
+    flight_back(CONTAINER_OF(m, struct flight, stop));
+}
+
+/* Those that have landed go home together: their loop wakes up once for all of them. */
+static void pump_send_home(struct pump *p)
+{
+    struct list *node;
+
+    while ((node = list_pop(&p->landed))) {
+        struct flight *f = list_entry(node, struct flight, node);
+
+        f->start.deliver = flight_start_back;
+        co_post(f->home, &f->start);
+    }
+    p->n_landed = 0;
+}
+
+static void pump_land(struct pump *p, struct flight *f)
+{
+    list_append(&p->landed, &f->node);
+    if (++p->n_landed >= HOME_BATCH)
+        pump_send_home(p);
+}
+
+static void pump_finish(struct pump *p, struct easy *e, CURLcode code)
+{
+    struct flight *f = e->flight;
+
+    curl_multi_remove_handle(p->multi, e->curl);
+    easy_conclude(e, code);
+    pump_put_handle(p, e, code != CURLE_OK);
+    p->n_active--;
+    if (p->n_active == 0)
+        pump_went_idle(p);
+    pump_land(p, f);
+}
+
+static void pump_collect(struct pump *p)
+{
+    CURLMsg *m;
+    int n;
+
+    while ((m = curl_multi_info_read(p->multi, &n))) {
+        struct easy *e = NULL;
+        CURLcode code = m->data.result;
+
+        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&e);
+        pump_finish(p, e, code);
+    }
+}
+
+static void pump_arm(struct pump *p, int64_t now_us)
+{
+    if (p->wanted_us >= p->armed_us)
+        return;
+    p->armed_us = p->wanted_us;
+    loop_timer_set(&p->timer, p->wanted_us - now_us);
+}
+
+/* After everything that may have moved libcurl. */
+static void pump_settle(struct pump *p)
+{
+    int64_t now_us;
+    int n;
+
+    pump_collect(p);
+    if (p->wanted_us == NO_TIME)
+        return;
+    now_us = clock_mono_us();
+    if (p->wanted_us <= now_us) {
+        p->wanted_us = NO_TIME;
+        curl_multi_socket_action(p->multi, CURL_SOCKET_TIMEOUT, 0, &n);
+        pump_collect(p);
+    }
+    if (p->wanted_us != NO_TIME)
+        pump_arm(p, now_us);
+}
+
+static void pump_timer_expired(struct loop_timer *t)
+{
+    struct pump *p = CONTAINER_OF(t, struct pump, timer);
+
+    p->armed_us = NO_TIME;
+    pump_settle(p);
+}
+
+static void socket_ready(struct loop_watch *w, unsigned events)
+{
+    struct socket *s = CONTAINER_OF(w, struct socket, watch);
+    struct pump *p = s->pump;
+    int n;
+
+    if (!s->used) {
+        loop_watch_set(w, 0);
+        return;
+    }
+    curl_multi_socket_action(p->multi, w->fd,
+            (events & LOOP_READ ? CURL_CSELECT_IN : 0) |
+                    (events & LOOP_WRITE ? CURL_CSELECT_OUT : 0),
+            &n);
+    pump_settle(p);
+}
+
+/* Old names are forgotten by one exchange in a while; each would walk all of them. */
+static bool pump_must_forget_names(struct pump *p, int64_t now_us)
+{
+    if (now_us < p->names_us + NAMES_EVERY_US)
+        return false;
+    p->names_us = now_us;
+    return true;
+}
+
+static int pump_launch(struct pump *p, struct flight *f, int64_t left_us, int64_t now_us)
+{
+    struct easy *e = pump_take_handle(p);
+    int rc;
+
+    if (!e)
+        return -ENOMEM;
+    rc = easy_prepare(e, f, left_us, pump_must_forget_names(p, now_us));
+    if (rc == 0 && curl_multi_add_handle(p->multi, e->curl) != CURLM_OK)
+        rc = -ENOMEM;
+    if (rc < 0) {
+        f->easy = NULL;
+        easy_free(e);
+        return rc;
+    }
+    p->n_active++;
+    pump_set_connections(p);
+    return 0;
+}
+
+static void flight_started(struct mail *m)
+{
+    struct flight *f = CONTAINER_OF(m, struct flight, start);
+    int64_t left_us;
+    int rc = 0;
+
+    f->record.begun_ns = clock_mono_ns();
+    left_us = (f->x->deadline_ns - f->record.begun_ns) / CLOCK_NS_PER_US;
+    if (left_us > 0)
+        rc = pump_launch(f->pump, f, left_us, f->record.begun_ns / CLOCK_NS_PER_US);
+    if (left_us > 0 && rc == 0)
+        return;
+    f->record.failed = rc;
+    outcome_record_late(f);
+    pump_land(f->pump, f);
+}
+
+static void flight_stopped(struct mail *m)
+{
+    struct flight *f = CONTAINER_OF(m, struct flight, stop);
+
+    if (f->easy) {
+        f->record.stopped = true;
+        pump_finish(f->pump, f->easy, CURLE_ABORTED_BY_CALLBACK);
+    }
+    m->deliver = flight_stop_back;
+    co_post(f->home, m);
+}
+
+void pump_start(struct pump *p, struct list *flights)
+{
+    struct mail *first = NULL, **last = &first;
+    struct list *node;
+    struct flight *f = NULL;
+
+    while ((node = list_pop(flights))) {
+        f = list_entry(node, struct flight, node);
+        f->pump = p;
+        f->n_out++;
+        f->start.deliver = flight_started;
+        *last = &f->start;
+        last = &f->start.next;
+    }
+    if (first)
+        mailbox_post_chain(&p->mailbox, first, &f->start);
+}
+
+void pump_stop(struct flight *f)
+{
+    f->n_out++;
+    f->stop.deliver = flight_stopped;
+    mailbox_post(&f->pump->mailbox, &f->stop);
+}
+
+static void pump_mail_ready(struct loop_watch *w, unsigned events)
+{
+    struct pump *p = CONTAINER_OF(w, struct pump, mail_ready);
+
+    (void)events;
+    mailbox_deliver(&p->mailbox);
+    pump_settle(p);
+}
+
+static void pump_quit(struct mail *m)
+{
+    CONTAINER_OF(m, struct pump, quit)->quitting = true;
+}
+
+static void *pump_main(void *arg)
+{
+    struct pump *p = arg;
+
+    while (!p->quitting) {
+        loop_turn(p->loop, -1);
+        pump_send_home(p);
+    }
+    return NULL;
+}
+
+/* Signals are the main thread's. */
+static int pump_start_thread(struct pump *p)
+{
+    char name[16];
+    sigset_t all, old;
+    int rc;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    rc = pthread_create(&p->thread, NULL, pump_main, p);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (rc != 0)
+        return -rc;
+    p->running = true;
+    snprintf(name, sizeof(name), "transfer-%u", p->options.number);
+    pthread_setname_np(p->thread, name);
+    return 0;
+}
+
+int pump_new(const struct pump_options *options, struct pump **ret)
+{
+    struct pump *p = calloc(1, sizeof(*p));
+    int rc;
+
+    if (!p)
+        return -ENOMEM;
+    p->options = *options;
+    p->armed_us = NO_TIME;
+    p->mailbox.event_fd = -1;
+    list_init(&p->handles);
+    list_init(&p->landed);
+    rc = mailbox_init(&p->mailbox);
+    if (rc == 0)
+        rc = loop_new(&p->loop);
+    if (rc == 0) {
+        loop_timer_init(&p->timer, p->loop, pump_timer_expired);
+        loop_timer_init(&p->idle, p->loop, pump_idle_expired);
+        loop_watch_init(&p->mail_ready, p->loop, p->mailbox.event_fd, pump_mail_ready);
+        rc = loop_watch_set(&p->mail_ready, LOOP_READ);
+    }
+    if (rc == 0)
+        rc = pump_open_multi(p);
+    if (rc == 0)
+        rc = pump_start_thread(p);
+    if (rc < 0) {
+        pump_free(p);
+        return rc;
+    }
+    *ret = p;
+    return 0;
+}
+
+struct pump *pump_free(struct pump *p)
+{
+    if (!p)
+        return NULL;
+    if (p->running) {
+        p->quit.deliver = pump_quit;
+        mailbox_post(&p->mailbox, &p->quit);
+        pthread_join(p->thread, NULL);
+    }
+    assert(p->n_active == 0);
+    pump_free_handles(p);
+    if (p->multi)
+        curl_multi_cleanup(p->multi);
+    loop_timer_stop(&p->timer);
+    loop_timer_stop(&p->idle);
+    loop_watch_done(&p->mail_ready);
+    mailbox_done(&p->mailbox);
+    for (size_t i = 0; i < p->n_sockets; i++) {
+        if (p->sockets[i])
+            loop_watch_done(&p->sockets[i]->watch);
+        free(p->sockets[i]);
+    }
+    free(p->sockets);
+    loop_free(p->loop);
+    free(p);
+    return NULL;
+}
