@@ -1,0 +1,14 @@
+/* The state directory, and the lock that says that one process has it. */
+#pragma once
+
+#include "daemon/base/error.h"
+
+struct lock {
+    int directory_fd;
+    int file_fd; /* locked while it is open; holds our process id */
+};
+
+/* Creates the directory (0700) when only its last part is missing. -EBUSY with the holder's id in *ret_why. */
+int lock_take(const char *directory, struct lock *ret, struct error *ret_why);
+/* Idempotent. */
+void lock_release(struct lock *l);

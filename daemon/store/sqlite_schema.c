@@ -1,0 +1,214 @@
+#include "daemon/store/sqlite_schema.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "daemon/base/cleanup.h"
+#include "daemon/store/sqlite_statement.h"
+
+/* "baed": tells our file from another program's. */
+#define SCHEMA_APPLICATION_ID 0x62616564
+
+/*
+ * job      what was asked for; written once
+ * live     how a job that has not ended stands; small, changes, and goes when the job ends
+ * done     how it ended; written once
+ * attempt  what a checkpoint that did not end the job tried; the last one's are in `done`
+ * answer   what the exchange of a step brought; its key is the job's << 3 | step
+ *
+ * A key is uuid7.key, so rows go to the right end of their tree, and a job that ended has its rows
+ * in no index unless it is in a batch. Rows are added and removed rather than changed: an UPDATE of
+ * one wide row and an index on its state cost a third more than all of this.
+ */
+#define SCHEMA_PROGRESS                         \
+    " state INTEGER NOT NULL,"                  \
+    " step INTEGER NOT NULL,"                   \
+    " tries INTEGER NOT NULL DEFAULT 0,"        \
+    " attempts INTEGER NOT NULL DEFAULT 0,"     \
+    " due_us INTEGER NOT NULL,"                 \
+    " started_us INTEGER NOT NULL DEFAULT 0,"   \
+    " delivered_us INTEGER NOT NULL DEFAULT 0," \
+    " waited_us INTEGER NOT NULL DEFAULT 0,"    \
+    " collected_us INTEGER NOT NULL DEFAULT 0," \
+    " failure INTEGER NOT NULL DEFAULT 0,"      \
+    " phase INTEGER NOT NULL DEFAULT 0,"        \
+    " retry_safe INTEGER NOT NULL DEFAULT 0,"   \
+    " message TEXT,"                            \
+    " status INTEGER NOT NULL DEFAULT 0,"       \
+    " answer_step INTEGER NOT NULL DEFAULT 0,"  \
+    " body_bytes INTEGER NOT NULL DEFAULT 0,"   \
+    " truncated INTEGER NOT NULL DEFAULT 0,"    \
+    " body_type TEXT"
+
+static const char schema_1[] =
+        "CREATE TABLE job("
+        " key INTEGER PRIMARY KEY,"
+        " tail INTEGER NOT NULL,"
+        " kind INTEGER NOT NULL,"
+        " batch_key INTEGER,"
+        " batch_tail INTEGER,"
+        " batch_index INTEGER,"
+        " created_us INTEGER NOT NULL,"
+        " name TEXT,"
+        " url TEXT,"
+        " origin TEXT,"
+        " method TEXT,"
+        " headers BLOB,"
+        " body_bytes INTEGER NOT NULL,"
+        " collect_url TEXT,"
+        " collect_origin TEXT,"
+        " collect_method TEXT,"
+        " collect_headers BLOB,"
+        " collect_body_bytes INTEGER NOT NULL,"
+        " wait_us INTEGER NOT NULL,"
+        " timeout_us INTEGER NOT NULL,"
+        " deadline_us INTEGER NOT NULL,"
+        " delay_us INTEGER NOT NULL,"
+        " at_us INTEGER NOT NULL,"
+        " max_body_bytes INTEGER NOT NULL,"
+        " redirects INTEGER NOT NULL,"
+        " expect BLOB NOT NULL,"
+        " tries_max INTEGER NOT NULL,"
+        " backoff_us INTEGER NOT NULL,"
+        " max_backoff_us INTEGER NOT NULL,"
+        " priority INTEGER NOT NULL,"
+        " on_unknown INTEGER NOT NULL,"
+        " idempotent INTEGER NOT NULL,"
+        " labels INTEGER NOT NULL," /* how many */
+        " body BLOB,"
+        " collect_body BLOB"
+        ") STRICT;"
+        "CREATE INDEX job_batch ON job(batch_key, batch_index) WHERE batch_key IS NOT NULL;"
+
+        "CREATE TABLE label("
+        " job_key INTEGER NOT NULL,"
+        " seq INTEGER NOT NULL,"
+        " name TEXT NOT NULL,"
+        " value TEXT NOT NULL,"
+        " PRIMARY KEY(job_key, seq)"
+        ") STRICT, WITHOUT ROWID;"
+        "CREATE INDEX label_job ON label(name, value, job_key);"
+
+        "CREATE TABLE live("
+        " key INTEGER PRIMARY KEY,"
+        " held INTEGER NOT NULL,"
+        " in_flight INTEGER NOT NULL DEFAULT 0," SCHEMA_PROGRESS ") STRICT;"
+
+        "CREATE TABLE done("
+        " key INTEGER PRIMARY KEY,"
+        " batch_key INTEGER,"
+        " finished_seq INTEGER NOT NULL,"
+        " finished_us INTEGER NOT NULL," SCHEMA_PROGRESS ","
+        " last_attempts BLOB"
+        ") STRICT;"
+        "CREATE INDEX done_batch ON done(batch_key, finished_seq) WHERE batch_key IS NOT NULL;"
+
+        "CREATE TABLE attempt("
+        " job_key INTEGER NOT NULL,"
+        " seq INTEGER NOT NULL," /* the number of the first one in data */
+        " data BLOB NOT NULL,"
+        " PRIMARY KEY(job_key, seq)"
+        ") STRICT, WITHOUT ROWID;"
+
+        "CREATE TABLE answer("
+        " key INTEGER PRIMARY KEY,"
+        " headers BLOB,"
+        " type TEXT,"
+        " bytes INTEGER," /* NULL: no body */
+        " truncated INTEGER NOT NULL,"
+        " file TEXT," /* below bodies/, instead of data */
+        " data BLOB"
+        ") STRICT;"
+
+        "CREATE TABLE batch("
+        " key INTEGER PRIMARY KEY,"
+        " tail INTEGER NOT NULL,"
+        " run INTEGER NOT NULL,"
+        " on_error INTEGER NOT NULL,"
+        " concurrency INTEGER NOT NULL,"
+        " state INTEGER NOT NULL,"
+        " cancelled INTEGER NOT NULL,"
+        " total INTEGER NOT NULL,"
+        " jobs_succeeded INTEGER NOT NULL,"
+        " jobs_failed INTEGER NOT NULL,"
+        " jobs_cancelled INTEGER NOT NULL,"
+        " created_us INTEGER NOT NULL,"
+        " finished_us INTEGER NOT NULL,"
+        " work_us INTEGER NOT NULL,"
+        " finished_seq INTEGER NOT NULL"
+        ") STRICT;"
+        "CREATE INDEX batch_live ON batch(key) WHERE state < 2;";
+
+/* Append only: the number of steps is the version, kept in user_version. */
+static const char *const schema_steps[] = { schema_1 };
+
+static int schema_pragma(sqlite3 *db, const char *sql, int64_t *ret)
+{
+    sqlite3_stmt *st = NULL;
+    int code = sqlite3_prepare_v2(db, sql, -1, &st, NULL);
+
+    if (code == SQLITE_OK)
+        code = sqlite3_step(st);
+    if (code == SQLITE_ROW)
+        *ret = sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    return code == SQLITE_ROW ? 0 : sqlite_error(code);
+}
+
+int schema_check(sqlite3 *db, const char *path, struct error *ret_why)
+{
+    int64_t version = 0, id = 0, tables = 0;
+    int rc = schema_pragma(db, "PRAGMA user_version", &version);
+
+    if (rc == 0)
+        rc = schema_pragma(db, "PRAGMA application_id", &id);
+    if (rc == 0)
+        rc = schema_pragma(db, "SELECT count(*) FROM sqlite_schema", &tables);
+    if (rc < 0)
+        return error_set(ret_why, rc, "%s: %s", path, sqlite3_errmsg(db));
+    if (tables > 0 && id != SCHEMA_APPLICATION_ID)
+        return error_set(ret_why, -EBADMSG, "%s is not a database of baedal", path);
+    if (version > (int64_t)ARRAY_LEN(schema_steps))
+        return error_set(ret_why, -ENOTSUP,
+                "%s was written by a newer version of baedal (schema %lld, this one knows %zu)",
+                path, (long long)version, ARRAY_LEN(schema_steps));
+    return 0;
+}
+
+static int schema_exec(sqlite3 *db, const char *sql)
+{
+    return sqlite_error(sqlite3_exec(db, sql, NULL, NULL, NULL));
+}
+
+static int schema_step(sqlite3 *db, size_t step)
+{
+    char version[96];
+    int rc;
+
+    snprintf(version, sizeof(version), "PRAGMA application_id=%d; PRAGMA user_version=%zu",
+            SCHEMA_APPLICATION_ID, step + 1);
+    rc = schema_exec(db, "BEGIN IMMEDIATE");
+    if (rc == 0)
+        rc = schema_exec(db, schema_steps[step]);
+    if (rc == 0)
+        rc = schema_exec(db, version);
+    if (rc == 0)
+        rc = schema_exec(db, "COMMIT");
+    return rc;
+}
+
+int schema_migrate(sqlite3 *db, const char *path, struct error *ret_why)
+{
+    int64_t version = 0;
+    int rc = schema_check(db, path, ret_why);
+
+    if (rc < 0)
+        return rc;
+    rc = schema_pragma(db, "PRAGMA user_version", &version);
+    for (size_t step = (size_t)version; rc == 0 && step < ARRAY_LEN(schema_steps); step++)
+        rc = schema_step(db, step);
+    if (rc < 0)
+        return error_set(ret_why, rc, "%s: can't bring it to schema %zu: %s", path,
+                ARRAY_LEN(schema_steps), sqlite3_errmsg(db));
+    return 0;
+}

@@ -1,0 +1,14 @@
+/* The tables and how older ones become them. For sqlite.c only. */
+#pragma once
+
+#include <sqlite3.h>
+
+#include "daemon/base/error.h"
+
+/*
+ * Brings the schema to this version, each step in a transaction of its own. -ENOTSUP a newer
+ * version wrote it, -EBADMSG it is another program's, or another -errno.
+ */
+int schema_migrate(sqlite3 *db, const char *path, struct error *ret_why);
+/* The two checks of schema_migrate() alone, before anything is written. */
+int schema_check(sqlite3 *db, const char *path, struct error *ret_why);

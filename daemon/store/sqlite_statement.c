@@ -1,0 +1,248 @@
+#include "daemon/store/sqlite_statement.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Each in the order in which sqlite_row.c takes them. */
+#define JOB_COLUMNS                                                                                \
+    "key, tail, kind, batch_key, batch_tail, batch_index, created_us, name, url, origin, method,"  \
+    " headers, body_bytes, collect_url, collect_origin, collect_method, collect_headers,"          \
+    " collect_body_bytes, wait_us, timeout_us, deadline_us, delay_us, at_us, max_body_bytes,"      \
+    " redirects, expect, tries_max, backoff_us, max_backoff_us, priority, on_unknown, idempotent," \
+    " labels"
+
+#define PROGRESS_COLUMNS                                                                       \
+    "state, step, tries, attempts, due_us, started_us, delivered_us, waited_us, collected_us," \
+    " failure, phase, retry_safe, message, status, answer_step, body_bytes, truncated, body_type"
+
+#define BATCH_COLUMNS                                                                              \
+    "key, tail, run, on_error, concurrency, state, cancelled, total, jobs_succeeded, jobs_failed," \
+    " jobs_cancelled, created_us, finished_us, work_us, finished_seq"
+
+/* Where the planner could walk a table instead of an index, INDEXED BY makes that an error at prepare. */
+static const char *const statement_texts[STATEMENT_MAX] = {
+    [BEGIN_GROUP] = "BEGIN IMMEDIATE",
+    [COMMIT_GROUP] = "COMMIT",
+    [ROLLBACK_GROUP] = "ROLLBACK",
+
+    [INSERT_JOB] = "INSERT INTO job(" JOB_COLUMNS ", body, collect_body)"
+                   " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [INSERT_LABEL] = "INSERT INTO label(job_key, seq, name, value) VALUES(?,?,?,?)",
+    [INSERT_LIVE] = "INSERT INTO live(key, state, step, held, due_us) VALUES(?,?,?,?,?)",
+    [INSERT_DONE] = "INSERT INTO done(key, batch_key, finished_seq, finished_us, last_attempts,"
+                    " " PROGRESS_COLUMNS ")"
+                    " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [INSERT_ATTEMPTS] = "INSERT INTO attempt(job_key, seq, data) VALUES(?,?,?)",
+    [INSERT_ANSWER] = "INSERT OR REPLACE INTO answer(key, headers, type, bytes, truncated, file,"
+                      " data) VALUES(?,?,?,?,?,?,?)",
+    [UPDATE_LIVE] = "UPDATE live SET in_flight=0, state=?, step=?, tries=?, attempts=?, due_us=?,"
+                    " started_us=?, delivered_us=?, waited_us=?, collected_us=?, failure=?,"
+                    " phase=?, retry_safe=?, message=?, status=?, answer_step=?, body_bytes=?,"
+                    " truncated=?, body_type=? WHERE key=?",
+    [UPDATE_IN_FLIGHT] = "UPDATE live SET in_flight=1 WHERE key=?",
+    [UPDATE_RELEASED] = "UPDATE live SET held=0 WHERE key=?",
+    [DELETE_LIVE] = "DELETE FROM live WHERE key=?",
+    [INSERT_BATCH] = "INSERT INTO batch(" BATCH_COLUMNS ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [UPDATE_BATCH] = "UPDATE batch SET state=?, cancelled=?, jobs_succeeded=?, jobs_failed=?,"
+                     " jobs_cancelled=?, finished_us=?, work_us=?, finished_seq=? WHERE key=?",
+    [SHOW_BATCH] = "UPDATE batch SET state=? WHERE key=?",
+
+    [DROP_LABELS] = "DELETE FROM label WHERE job_key IN"
+                    " (SELECT key FROM job INDEXED BY job_batch WHERE batch_key=? LIMIT ?)",
+    [DROP_LIVE] = "DELETE FROM live WHERE key IN"
+                  " (SELECT key FROM job INDEXED BY job_batch WHERE batch_key=? LIMIT ?)",
+    [DROP_JOBS] = "DELETE FROM job WHERE key IN"
+                  " (SELECT key FROM job INDEXED BY job_batch WHERE batch_key=? LIMIT ?)",
+    [DELETE_BATCH] = "DELETE FROM batch WHERE key=?",
+
+    [SELECT_JOB] = "SELECT " JOB_COLUMNS ", CASE WHEN ?2 THEN body END,"
+                   " CASE WHEN ?2 THEN collect_body END FROM job WHERE key=?1",
+    [SELECT_HEAD] = "SELECT tail, kind, batch_key, batch_tail FROM job WHERE key=?",
+    [SELECT_LIVE] = "SELECT held, in_flight, " PROGRESS_COLUMNS " FROM live WHERE key=?",
+    [SELECT_DONE] = "SELECT finished_seq, finished_us, last_attempts, " PROGRESS_COLUMNS
+                    " FROM done WHERE key=?",
+    [SELECT_STATE] = "SELECT state FROM live WHERE key=?1"
+                     " UNION ALL SELECT state FROM done WHERE key=?1",
+    [SELECT_RESULT_STEP] = "SELECT status, answer_step FROM live WHERE key=?1"
+                           " UNION ALL SELECT status, answer_step FROM done WHERE key=?1",
+    [SELECT_LABELS] = "SELECT name, value FROM label WHERE job_key=? ORDER BY seq",
+    [SELECT_LABEL] = "SELECT 1 FROM label INDEXED BY label_job"
+                     " WHERE name=? AND value=? AND job_key=?",
+    [SELECT_LANE] = "SELECT 1 FROM job WHERE key=? AND ? IN (origin, collect_origin)",
+    [SELECT_ATTEMPTS] = "SELECT data FROM attempt WHERE job_key=? ORDER BY seq",
+    [SELECT_ANSWER_HEADERS] = "SELECT headers FROM answer WHERE key=?",
+    [SELECT_BODY] = "SELECT type, bytes, truncated, file, data FROM answer"
+                    " WHERE key=? AND bytes IS NOT NULL",
+    [SELECT_FILE] = "SELECT file FROM answer WHERE key=? AND file IS NOT NULL",
+    [FIND_FILE] = "SELECT 1 FROM answer WHERE key BETWEEN ? AND ? AND file=?",
+
+    /* A job's key, and its place in the list. */
+    [LIST_JOBS] = "SELECT key, key FROM job WHERE key<? ORDER BY key DESC",
+    [LIST_LIVE_JOBS] = "SELECT key, key FROM live WHERE key<? ORDER BY key DESC",
+    [LIST_DONE_JOBS] = "SELECT key, key FROM done WHERE key<? ORDER BY key DESC",
+    [LIST_LABEL] = "SELECT job_key, job_key FROM label INDEXED BY label_job"
+                   " WHERE name=? AND value=? AND job_key<? ORDER BY job_key DESC",
+    [LIST_BATCH] = "SELECT key, batch_index FROM job INDEXED BY job_batch"
+                   " WHERE batch_key=? AND batch_index>=? ORDER BY batch_index",
+    [LIST_FINISHED] = "SELECT key, finished_seq FROM done INDEXED BY done_batch"
+                      " WHERE batch_key=? AND finished_seq>? ORDER BY finished_seq",
+    [LIST_LIVE] = "SELECT key, key FROM live WHERE key>? ORDER BY key",
+
+    [SELECT_BATCH] = "SELECT " BATCH_COLUMNS " FROM batch WHERE key=? AND tail=?",
+    [LIST_BATCHES] = "SELECT " BATCH_COLUMNS " FROM batch WHERE key<? ORDER BY key DESC",
+    [LIST_BATCHES_RUNNING] = "SELECT " BATCH_COLUMNS " FROM batch INDEXED BY batch_live"
+                             " WHERE state<2 AND key<? ORDER BY key DESC",
+    [COUNT_LIVE] = "SELECT sum(state=0), sum(state=1) FROM job INDEXED BY job_batch"
+                   " CROSS JOIN live ON live.key=job.key WHERE batch_key=?",
+    [COUNT_DONE] = "SELECT sum(state=2), sum(state=3), sum(state=4), max(finished_us),"
+                   " max(finished_seq),"
+                   " sum(CASE WHEN started_us>0 THEN finished_us-started_us ELSE 0 END)"
+                   " FROM done INDEXED BY done_batch WHERE batch_key=?",
+};
+
+int sqlite_error(int code)
+{
+    switch (code & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE:
+        return 0;
+    case SQLITE_NOMEM:
+        return -ENOMEM;
+    case SQLITE_FULL:
+        return -ENOSPC;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return -EBUSY;
+    case SQLITE_CONSTRAINT:
+        return -EEXIST;
+    case SQLITE_TOOBIG:
+        return -E2BIG;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return -EBADMSG;
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+        return -EACCES;
+    case SQLITE_IOERR:
+        if (code == SQLITE_IOERR_NOMEM)
+            return -ENOMEM;
+        /* A quota or a size limit is no broken disk; after a failed fsync nothing is known. */
+        if (code == SQLITE_IOERR_WRITE && (errno == EDQUOT || errno == EFBIG))
+            return -ENOSPC;
+        return -EIO;
+    }
+    return -EIO;
+}
+
+int statement_prepare_all(struct sqlite *d)
+{
+    for (int i = 0; i < STATEMENT_MAX; i++) {
+        int code = sqlite3_prepare_v3(
+                d->db, statement_texts[i], -1, SQLITE_PREPARE_PERSISTENT, &d->statements[i], NULL);
+
+        if (code != SQLITE_OK)
+            return sqlite_error(code);
+    }
+    return 0;
+}
+
+void statement_finalize_all(struct sqlite *d)
+{
+    for (int i = 0; i < STATEMENT_MAX; i++) {
+        sqlite3_finalize(d->statements[i]);
+        d->statements[i] = NULL;
+    }
+}
+
+struct row statement_start(struct sqlite *d, enum statement which)
+{
+    return (struct row){ .driver = d, .statement = d->statements[which] };
+}
+
+int statement_run(struct row *r)
+{
+    int code, rc;
+
+    assert(r->at == sqlite3_bind_parameter_count(r->statement));
+    code = sqlite3_step(r->statement);
+    rc = code == SQLITE_DONE ? 0 : sqlite_error(code);
+    sqlite3_reset(r->statement);
+    return rc;
+}
+
+int statement_next(struct row *r)
+{
+    int code = sqlite3_step(r->statement);
+
+    r->at = 0;
+    if (code == SQLITE_ROW)
+        return 1;
+    return code == SQLITE_DONE ? 0 : sqlite_error(code);
+}
+
+void row_done(struct row *r)
+{
+    if (r->statement)
+        sqlite3_reset(r->statement);
+}
+
+void row_put_text(struct row *r, const char *text)
+{
+    sqlite3_bind_text(r->statement, ++r->at, text, -1, SQLITE_STATIC);
+}
+
+void row_put_blob(struct row *r, const void *data, size_t n)
+{
+    sqlite3_bind_blob64(r->statement, ++r->at, data, n, SQLITE_STATIC);
+}
+
+unsigned row_take_enum(struct row *r, unsigned max)
+{
+    int64_t value = row_take_int(r);
+
+    if (value >= 0 && value < max)
+        return (unsigned)value;
+    r->rc = -EBADMSG;
+    return 0;
+}
+
+char *row_take_text(struct row *r)
+{
+    const void *text = sqlite3_column_text(r->statement, r->at);
+    int n = sqlite3_column_bytes(r->statement, r->at++);
+    char *copy;
+
+    if (!text)
+        return NULL;
+    copy = malloc((size_t)n + 1);
+    if (!copy) {
+        r->rc = -ENOMEM;
+        return NULL;
+    }
+    memcpy(copy, text, (size_t)n + 1);
+    return copy;
+}
+
+struct blob row_take_blob(struct row *r)
+{
+    const void *data = sqlite3_column_blob(r->statement, r->at);
+    int n = sqlite3_column_bytes(r->statement, r->at++);
+    struct blob b = { 0 };
+
+    if (n > 0 && (!data || blob_copy(data, (size_t)n, &b) < 0))
+        r->rc = -ENOMEM;
+    return b;
+}
+
+struct blob row_take_headers(struct row *r)
+{
+    struct blob b = row_take_blob(r);
+
+    if (pack_headers_check(&b) < 0)
+        r->rc = -EBADMSG;
+    return b;
+}

@@ -1,0 +1,196 @@
+/* The calls that read. */
+#include "daemon/base/cleanup.h"
+#include "daemon/store/sqlite_read.h"
+#include "daemon/store/store.h"
+#include "daemon/store/store_internal.h"
+
+struct get_op {
+    struct op op;
+    struct uuid7 id;
+    struct job *job;
+};
+
+static int get_run(struct op *op, struct sqlite *db)
+{
+    struct get_op *g = CONTAINER_OF(op, struct get_op, op);
+
+    return sqlite_read_job(db, g->id, &g->job);
+}
+
+static const struct op_class get_class = { .run = get_run, .reads = true };
+
+int store_get(struct store *s, struct uuid7 id, struct job **ret)
+{
+    struct get_op g = { .op = { .class = &get_class }, .id = id };
+    int rc = worker_run(&s->worker, &g.op);
+
+    if (rc == 0)
+        *ret = g.job;
+    return rc;
+}
+
+struct get_body_op {
+    struct op op;
+    struct uuid7 id;
+    enum job_step step;
+    struct store_body body;
+};
+
+static int get_body_run(struct op *op, struct sqlite *db)
+{
+    struct get_body_op *g = CONTAINER_OF(op, struct get_body_op, op);
+
+    return sqlite_read_body(db, g->id, g->step, &g->body);
+}
+
+static const struct op_class get_body_class = { .run = get_body_run, .reads = true };
+
+int store_get_body(struct store *s, struct uuid7 id, enum job_step step, struct store_body *ret)
+{
+    struct get_body_op g = { .op = { .class = &get_body_class }, .id = id, .step = step };
+    int rc = worker_run(&s->worker, &g.op);
+
+    if (rc == 0)
+        *ret = g.body;
+    return rc;
+}
+
+struct list_op {
+    struct op op;
+    const struct store_filter *filter;
+    int64_t from;
+    size_t limit;
+    bool full;
+    struct store_page page;
+};
+
+static int list_run(struct op *op, struct sqlite *db)
+{
+    struct list_op *l = CONTAINER_OF(op, struct list_op, op);
+
+    return sqlite_list_jobs(db, l->filter, l->from, l->limit, l->full, &l->page);
+}
+
+static const struct op_class list_class = { .run = list_run, .reads = true };
+
+static int list_call(struct store *s, struct list_op *l, struct store_page *ret)
+{
+    int rc = worker_run(&s->worker, &l->op);
+
+    if (rc == 0)
+        *ret = l->page;
+    return rc;
+}
+
+int store_list(struct store *s, const struct store_filter *filter, int64_t from, size_t limit,
+        bool full, struct store_page *ret)
+{
+    struct list_op l = {
+        .op = { .class = &list_class },
+        .filter = filter,
+        .from = from,
+        .limit = limit,
+        .full = full,
+    };
+
+    return list_call(s, &l, ret);
+}
+
+struct list_finished_op {
+    struct list_op list;
+    int64_t batch_key;
+};
+
+static int list_finished_run(struct op *op, struct sqlite *db)
+{
+    struct list_finished_op *l = CONTAINER_OF(op, struct list_finished_op, list.op);
+
+    return sqlite_list_finished(db, l->batch_key, l->list.from, l->list.limit, &l->list.page);
+}
+
+static const struct op_class list_finished_class = { .run = list_finished_run, .reads = true };
+
+int store_list_finished(
+        struct store *s, int64_t batch_key, int64_t after, size_t limit, struct store_page *ret)
+{
+    struct list_finished_op l = {
+        .list = { .op = { .class = &list_finished_class }, .from = after, .limit = limit },
+        .batch_key = batch_key,
+    };
+
+    return list_call(s, &l.list, ret);
+}
+
+static int list_live_run(struct op *op, struct sqlite *db)
+{
+    struct list_op *l = CONTAINER_OF(op, struct list_op, op);
+
+    return sqlite_list_live(db, l->from, l->limit, &l->page);
+}
+
+static const struct op_class list_live_class = { .run = list_live_run, .reads = true };
+
+int store_list_live(struct store *s, int64_t after, size_t limit, struct store_page *ret)
+{
+    struct list_op l = { .op = { .class = &list_live_class }, .from = after, .limit = limit };
+
+    return list_call(s, &l, ret);
+}
+
+struct get_batch_op {
+    struct op op;
+    struct uuid7 id;
+    struct batch batch;
+};
+
+static int get_batch_run(struct op *op, struct sqlite *db)
+{
+    struct get_batch_op *g = CONTAINER_OF(op, struct get_batch_op, op);
+
+    return sqlite_read_batch(db, g->id, &g->batch);
+}
+
+static const struct op_class get_batch_class = { .run = get_batch_run, .reads = true };
+
+int store_get_batch(struct store *s, struct uuid7 id, struct batch *ret)
+{
+    struct get_batch_op g = { .op = { .class = &get_batch_class }, .id = id };
+    int rc = worker_run(&s->worker, &g.op);
+
+    if (rc == 0)
+        *ret = g.batch;
+    return rc;
+}
+
+struct list_batches_op {
+    struct op op;
+    bool running_only;
+    int64_t from;
+    size_t limit;
+    struct store_batches batches;
+};
+
+static int list_batches_run(struct op *op, struct sqlite *db)
+{
+    struct list_batches_op *l = CONTAINER_OF(op, struct list_batches_op, op);
+
+    return sqlite_list_batches(db, l->running_only, l->from, l->limit, &l->batches);
+}
+
+static const struct op_class list_batches_class = { .run = list_batches_run, .reads = true };
+
+int store_list_batches(
+        struct store *s, bool running_only, int64_t from, size_t limit, struct store_batches *ret)
+{
+    struct list_batches_op l = {
+        .op = { .class = &list_batches_class },
+        .running_only = running_only,
+        .from = from,
+        .limit = limit,
+    };
+    int rc = worker_run(&s->worker, &l.op);
+
+    if (rc == 0)
+        *ret = l.batches;
+    return rc;
+}

@@ -1,0 +1,192 @@
+/* The calls that write. Each is an operation in its caller's frame. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "daemon/base/cleanup.h"
+#include "daemon/store/sqlite_loading.h"
+#include "daemon/store/sqlite_write.h"
+#include "daemon/store/store.h"
+#include "daemon/store/store_internal.h"
+
+#define BATCH_SLICE_JOBS 256 /* of a batch in one transaction, two rows each: a group */
+#define ROWS_OF_JOB      2
+
+struct insert_op {
+    struct op op;
+    struct job *const *jobs;
+    size_t n;
+};
+
+static int insert_run(struct op *op, struct sqlite *db)
+{
+    struct insert_op *i = CONTAINER_OF(op, struct insert_op, op);
+    int rc = 0;
+
+    for (size_t at = 0; rc == 0 && at < i->n; at++)
+        rc = sqlite_write_job(db, i->jobs[at]);
+    return rc;
+}
+
+static const struct op_class insert_class = { .run = insert_run, .inserts = true };
+
+int store_insert(struct store *s, struct job *const *jobs, size_t n)
+{
+    struct insert_op i = {
+        .op = { .class = &insert_class, .rows = (unsigned)n * ROWS_OF_JOB },
+        .jobs = jobs,
+        .n = n,
+    };
+
+    return worker_run(&s->worker, &i.op);
+}
+
+struct insert_batch_op {
+    struct op op;
+    const struct batch *batch;
+    struct job *const *jobs;
+    size_t n;
+    size_t at;    /* jobs that are committed */
+    size_t slice; /* jobs that this run put behind them */
+};
+
+static int insert_batch_run(struct op *op, struct sqlite *db)
+{
+    struct insert_batch_op *i = CONTAINER_OF(op, struct insert_batch_op, op);
+    size_t left = i->n - i->at;
+    int rc = 0;
+
+    i->slice = left < BATCH_SLICE_JOBS ? left : BATCH_SLICE_JOBS;
+    if (i->at == 0)
+        rc = loading_begin(db, i->batch);
+    for (size_t j = 0; rc == 0 && j < i->slice; j++)
+        rc = sqlite_write_job(db, i->jobs[i->at + j]);
+    if (rc == 0 && i->slice == left)
+        rc = loading_end(db, i->batch);
+    return rc;
+}
+
+static bool insert_batch_settle(struct op *op, struct sqlite *db, int rc)
+{
+    struct insert_batch_op *i = CONTAINER_OF(op, struct insert_batch_op, op);
+
+    if (rc < 0) {
+        loading_drop(db, i->batch->id.key);
+        return false;
+    }
+    i->at += i->slice;
+    if (i->at < i->n)
+        return true;
+    loading_show(db, i->batch->id.key);
+    return false;
+}
+
+static const struct op_class insert_batch_class = {
+    .run = insert_batch_run,
+    .settle = insert_batch_settle,
+    .inserts = true,
+};
+
+int store_insert_batch(struct store *s, const struct batch *b, struct job *const *jobs, size_t n)
+{
+    struct insert_batch_op i = {
+        .op = {
+            .class = &insert_batch_class,
+            .rows = (unsigned)(n < BATCH_SLICE_JOBS ? n : BATCH_SLICE_JOBS) * ROWS_OF_JOB,
+        },
+        .batch = b,
+        .jobs = jobs,
+        .n = n,
+    };
+
+    return worker_run(&s->worker, &i.op);
+}
+
+struct checkpoint_op {
+    struct op op;
+    struct checkpoint *const *checkpoints;
+    size_t n;
+    const struct batch *batch;
+};
+
+static int checkpoint_run(struct op *op, struct sqlite *db)
+{
+    struct checkpoint_op *c = CONTAINER_OF(op, struct checkpoint_op, op);
+    int rc = 0;
+
+    for (size_t at = 0; rc == 0 && at < c->n; at++)
+        rc = sqlite_write_checkpoint(db, c->checkpoints[at]);
+    if (rc == 0 && c->batch)
+        rc = sqlite_update_batch(db, c->batch);
+    return rc;
+}
+
+static const struct op_class checkpoint_class = { .run = checkpoint_run };
+
+static unsigned checkpoint_rows(const struct checkpoint *c)
+{
+    return 2 + (c->result != NULL) + (unsigned)c->n_release;
+}
+
+int store_checkpoint(
+        struct store *s, struct checkpoint *const *checkpoints, size_t n, const struct batch *batch)
+{
+    struct checkpoint_op c = {
+        .op = { .class = &checkpoint_class, .rows = batch != NULL },
+        .checkpoints = checkpoints,
+        .n = n,
+        .batch = batch,
+    };
+
+    for (size_t i = 0; i < n; i++)
+        c.op.rows += checkpoint_rows(checkpoints[i]);
+    return worker_run(&s->worker, &c.op);
+}
+
+struct in_flight_op {
+    struct op op;
+    int64_t key;
+};
+_Static_assert(offsetof(struct in_flight_op, op) == 0, "the worker frees the operation");
+
+/* A job that ended meanwhile, or is not there, has nothing to be marked. */
+static int in_flight_run(struct op *op, struct sqlite *db)
+{
+    return sqlite_write_in_flight(db, CONTAINER_OF(op, struct in_flight_op, op)->key);
+}
+
+static const struct op_class in_flight_class = { .run = in_flight_run };
+
+int store_mark_in_flight(struct store *s, int64_t key)
+{
+    struct in_flight_op *i = calloc(1, sizeof(*i));
+
+    if (!i)
+        return -ENOMEM;
+    i->op.class = &in_flight_class;
+    i->op.rows = 1;
+    i->key = key;
+    worker_post(&s->worker, &i->op);
+    return 0;
+}
+
+struct update_batch_op {
+    struct op op;
+    const struct batch *batch;
+};
+
+static int update_batch_run(struct op *op, struct sqlite *db)
+{
+    return sqlite_update_batch(db, CONTAINER_OF(op, struct update_batch_op, op)->batch);
+}
+
+static const struct op_class update_batch_class = { .run = update_batch_run };
+
+int store_update_batch(struct store *s, const struct batch *b)
+{
+    struct update_batch_op u = {
+        .op = { .class = &update_batch_class, .rows = 1 },
+        .batch = b,
+    };
+
+    return worker_run(&s->worker, &u.op);
+}

@@ -1,0 +1,336 @@
+/*
+ * A group is what waits, up to a number of rows or a time: there is no artificial delay, so a lone
+ * operation is committed at once, and the more come the larger the groups get.
+ *
+ * When a group fails, it is rolled back as a whole and each of its operations gets a transaction of
+ * its own: checkpoints first, since they finish what was accepted, then what is new. Only an error
+ * that leaves doubt about what is on the disk is for ever: after a failed fsync the kernel has
+ * marked the lost pages clean, and a later commit would seem to succeed.
+ */
+#include "daemon/store/worker.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+
+#include "daemon/base/cleanup.h"
+#include "daemon/base/clock.h"
+#include "daemon/co/scope.h"
+#include "daemon/store/bodies.h"
+#include "daemon/store/sqlite.h"
+#include "daemon/store/sqlite_loading.h"
+
+#define GROUP_MAX_ROWS 512
+#define GROUP_MAX_US   2000
+#define SPACE_CHECK_US 100000 /* what statvfs() said holds for this long */
+
+static void queue_init(struct op_queue *q)
+{
+    q->first = NULL;
+    q->last = &q->first;
+}
+
+static void queue_put(struct op_queue *q, struct op *op)
+{
+    op->mail.next = NULL;
+    *q->last = &op->mail;
+    q->last = &op->mail.next;
+}
+
+static struct op *queue_take(struct op_queue *q)
+{
+    struct mail *m = q->first;
+
+    if (!m)
+        return NULL;
+    q->first = m->next;
+    if (!q->first)
+        q->last = &q->first;
+    return CONTAINER_OF(m, struct op, mail);
+}
+
+static void op_deliver(struct mail *m)
+{
+    co_event_set(&CONTAINER_OF(m, struct op, mail)->done);
+}
+
+/* After this the operation is its caller's again. */
+static void op_send_home(struct op *op, int rc)
+{
+    if (!op->home) {
+        free(op);
+        return;
+    }
+    op->rc = rc;
+    op->mail.deliver = op_deliver;
+    co_post(op->home, &op->mail);
+}
+
+static void worker_finish(struct worker *w, struct op *op, int rc)
+{
+    if (op->class->settle && op->class->settle(op, w->options.db, rc))
+        queue_put(&w->writes, op);
+    else
+        op_send_home(op, rc);
+}
+
+static void worker_finish_all(struct worker *w, struct op_queue *q, int rc)
+{
+    struct op *op;
+
+    while ((op = queue_take(q)))
+        worker_finish(w, op, rc);
+}
+
+/* Errors of one operation, of a lack of space or memory: nothing was written, all is well. */
+static bool worker_survives(int rc)
+{
+    return rc == -ENOSPC || rc == -ENOMEM || rc == -EEXIST || rc == -ENOENT || rc == -E2BIG;
+}
+
+static void worker_break(struct worker *w)
+{
+    if (w->broken)
+        return;
+    w->broken = true;
+    w->options.failed(w->options.arg);
+}
+
+static bool worker_short_of_space(struct worker *w)
+{
+    int64_t now_us = clock_mono_us();
+    struct statvfs disk;
+
+    if (now_us < w->space_checked_us + SPACE_CHECK_US)
+        return w->space_short;
+    w->space_checked_us = now_us;
+    w->space_short = fstatvfs(w->options.bodies_fd, &disk) == 0 &&
+                     (uint64_t)disk.f_bavail * disk.f_frsize < (uint64_t)w->options.min_free_bytes;
+    return w->space_short;
+}
+
+/* Runs what waits, into `done`, until it is enough for one group. */
+static int worker_fill_group(struct worker *w, struct op_queue *done)
+{
+    int64_t until_us = clock_mono_us() + GROUP_MAX_US;
+    unsigned rows = 0;
+    struct op *op;
+    int rc = 0;
+
+    while (rc == 0 && rows < GROUP_MAX_ROWS && clock_mono_us() < until_us &&
+            (op = queue_take(&w->writes))) {
+        if (op->class->inserts && worker_short_of_space(w)) {
+            worker_finish(w, op, -ENOSPC);
+            continue;
+        }
+        rows += op->rows;
+        rc = op->class->run(op, w->options.db);
+        queue_put(done, op);
+    }
+    return rc;
+}
+
+static int worker_commit(struct worker *w)
+{
+    int rc = sqlite_commit(w->options.db);
+
+    if (rc == 0)
+        bodies_remove(w->options.bodies_fd, sqlite_dropped_files(w->options.db));
+    return rc;
+}
+
+static void worker_run_alone(struct worker *w, struct op *op)
+{
+    int rc = w->broken ? -EIO : sqlite_begin(w->options.db);
+
+    if (rc == 0) {
+        rc = op->class->run(op, w->options.db);
+        if (rc == 0)
+            rc = worker_commit(w);
+        else
+            sqlite_rollback(w->options.db);
+    }
+    if (rc < 0 && !worker_survives(rc)) {
+        worker_break(w);
+        rc = -EIO;
+    }
+    worker_finish(w, op, rc);
+}
+
+static void worker_replay(struct worker *w, struct op_queue *group)
+{
+    struct op_queue later;
+    struct op *op;
+
+    queue_init(&later);
+    while ((op = queue_take(group)))
+        if (op->class->inserts)
+            queue_put(&later, op);
+        else
+            worker_run_alone(w, op);
+    while ((op = queue_take(&later)))
+        worker_run_alone(w, op);
+}
+
+static void worker_group(struct worker *w)
+{
+    struct op_queue done;
+    int rc = sqlite_begin(w->options.db);
+
+    queue_init(&done);
+    if (rc == 0)
+        rc = worker_fill_group(w, &done);
+    if (rc == 0)
+        rc = worker_commit(w);
+    else
+        sqlite_rollback(w->options.db);
+
+    if (rc == 0) {
+        worker_finish_all(w, &done, 0);
+    } else if (worker_survives(rc)) {
+        worker_replay(w, &done);
+    } else {
+        worker_break(w);
+        worker_finish_all(w, &done, -EIO);
+    }
+}
+
+static void worker_read(struct worker *w)
+{
+    int64_t until_us = clock_mono_us() + GROUP_MAX_US;
+    struct op *op;
+
+    while ((op = queue_take(&w->reads))) {
+        op_send_home(op, op->class->run(op, w->options.db));
+        if (clock_mono_us() >= until_us)
+            return;
+    }
+}
+
+/* One piece of work that nobody waits for: folds the log, drops what is left of a failed batch. */
+static void worker_tidy(struct worker *w)
+{
+    int rc;
+
+    if (sqlite_wants_tidy(w->options.db, true)) {
+        rc = sqlite_tidy(w->options.db);
+        w->untidy = rc == 0;
+    } else {
+        rc = loading_drop_slice(w->options.db);
+        w->untidy = rc > 0;
+    }
+    if (rc < 0 && !worker_survives(rc))
+        worker_break(w);
+}
+
+static void worker_take_mail(struct worker *w)
+{
+    struct mail *next;
+
+    for (struct mail *m = mailbox_take(&w->mailbox); m; m = next) {
+        struct op *op = CONTAINER_OF(m, struct op, mail);
+
+        next = m->next;
+        if (m == &w->stop)
+            w->stopping = true;
+        else if (op->class->reads)
+            queue_put(&w->reads, op);
+        else
+            queue_put(&w->writes, op);
+    }
+}
+
+static void worker_turn(struct worker *w)
+{
+    if (w->broken) {
+        worker_finish_all(w, &w->writes, -EIO);
+        worker_finish_all(w, &w->reads, -EIO);
+        return;
+    }
+    if (w->writes.first)
+        worker_group(w);
+    w->untidy = true;
+    if (!w->broken && sqlite_wants_tidy(w->options.db, false))
+        worker_tidy(w);
+    if (w->reads.first && !w->broken)
+        worker_read(w);
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker *w = arg;
+
+    for (;;) {
+        worker_take_mail(w);
+        if (w->writes.first || w->reads.first)
+            worker_turn(w);
+        else if (w->stopping)
+            return NULL;
+        else if (w->untidy && !w->broken)
+            worker_tidy(w);
+        else
+            mailbox_wait(&w->mailbox);
+    }
+}
+
+int worker_start(struct worker *w, const struct worker_options *options)
+{
+    sigset_t all, before;
+    int rc;
+
+    *w = (struct worker){
+        .options = *options,
+        .space_checked_us = INT64_MIN,
+        .untidy = true,
+    };
+    queue_init(&w->writes);
+    queue_init(&w->reads);
+    rc = mailbox_init(&w->mailbox);
+    if (rc < 0)
+        return rc;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    rc = -pthread_create(&w->thread, NULL, worker_main, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc < 0) {
+        mailbox_done(&w->mailbox);
+        return rc;
+    }
+    pthread_setname_np(w->thread, "store");
+    return 0;
+}
+
+void worker_stop(struct worker *w)
+{
+    mailbox_post(&w->mailbox, &w->stop);
+    pthread_join(w->thread, NULL);
+    assert(!w->writes.first && !w->reads.first);
+    mailbox_done(&w->mailbox);
+}
+
+int worker_run(struct worker *w, struct op *op)
+{
+    struct co_scope shield;
+    struct co_task self = co_self();
+
+    if (self.slot == 0 && self.gen == 0)
+        return -EPERM;
+    op->home = co_current();
+    co_event_init(&op->done);
+    mailbox_post(&w->mailbox, &op->mail);
+
+    /* The operation and all it points to are the store thread's until it is done. */
+    co_scope_open(&shield, CO_NEVER, CO_SHIELD);
+    while (!op->done.set)
+        (void)co_event_wait(&op->done);
+    co_scope_close(&shield, 0);
+    return op->rc;
+}
+
+void worker_post(struct worker *w, struct op *op)
+{
+    op->home = NULL;
+    mailbox_post(&w->mailbox, &op->mail);
+}

@@ -1,0 +1,72 @@
+/*
+ * The store thread. Operations come by mailbox and go home the same way; those that write and wait
+ * together share a transaction. What reads runs between the groups and sees what is committed.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/base/mailbox.h"
+#include "daemon/co/sync.h"
+#include "daemon/co/task.h"
+
+struct op;
+struct sqlite;
+
+/* All of them run on the store thread. */
+struct op_class {
+    /* Does its work in the running transaction; may be repeated after a rollback. */
+    int (*run)(struct op *op, struct sqlite *db);
+    /* May be NULL. After the commit, or with the error: true puts it at the end of the queue again. */
+    bool (*settle)(struct op *op, struct sqlite *db, int rc);
+    bool reads;   /* writes nothing */
+    bool inserts; /* new work: what is given up first when space is short */
+};
+
+/* Part of its caller's frame, or on the heap with no `home`: then it is freed when it is done. */
+struct op {
+    struct mail mail;
+    const struct op_class *class;
+    struct co_loop *home;
+    struct co_event done;
+    unsigned rows; /* row operations that it stands for */
+    int rc;
+};
+
+/* A chain of operations, linked through their mail. */
+struct op_queue {
+    struct mail *first, **last;
+};
+
+struct worker_options {
+    struct sqlite *db;
+    int bodies_fd;
+    int64_t min_free_bytes; /* inserts are refused below it */
+    void (*failed)(void *arg);
+    void *arg;
+};
+
+/* All fields are the worker's. */
+struct worker {
+    struct worker_options options;
+    pthread_t thread;
+    struct mailbox mailbox;
+    struct mail stop;
+    struct op_queue writes, reads;
+    int64_t space_checked_us;
+    bool space_short;
+    bool stopping;
+    bool broken; /* nothing is written or read any more */
+    bool untidy; /* there may be more to fold or to drop */
+};
+
+/* Starts the thread. The worker must not move. */
+int worker_start(struct worker *w, const struct worker_options *options);
+/* Finishes what waits and ends the thread. */
+void worker_stop(struct worker *w);
+/* Suspends. The operation's result. -EPERM outside of a coroutine: nothing was done. */
+int worker_run(struct worker *w, struct op *op);
+/* For one that is on the heap. */
+void worker_post(struct worker *w, struct op *op);
