@@ -1,0 +1,420 @@
+/*
+ * A record is in exactly one place: held by its batch, in the due heap, queued in a lane, or busy
+ * (an activation is live or its end is being committed). Every way out of busy goes through
+ * activation_release(), which looks once more whether a cancel or the deadline came meanwhile.
+ */
+#include "daemon/engine/activation.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/base/log.h"
+#include "daemon/co/co.h"
+#include "daemon/engine/engine.h"
+#include "daemon/engine/step.h"
+#include "daemon/store/store.h"
+
+#define SPAWN_RETRY_US  100000       /* no memory for a coroutine: everybody is tried again then */
+#define COMMIT_RETRY_NS 1000000000LL /* no space for a checkpoint: again then */
+#define END_AT_ONCE     256          /* jobs of a batch that one transaction ends */
+
+static void activation_show_running(struct record *r, bool running)
+{
+    struct job *j = r->job;
+
+    if (j->running == running)
+        return;
+    if (r->run)
+        run_count(r->run, running ? j->state : JOB_RUNNING, running ? JOB_RUNNING : j->state);
+    j->running = running;
+}
+
+/* --- the end of a step: commit, then apply --- */
+
+/* Suspends. Until it is committed, however long the disk is full; -errno: it never will be. */
+static int activation_commit(struct engine *e, struct checkpoint *const *checkpoints, size_t n,
+        const struct batch *batch)
+{
+    struct co_scope scope;
+    int rc;
+
+    for (;;) {
+        rc = store_checkpoint(e->store, checkpoints, n, batch);
+        if ((rc != -ENOSPC && rc != -ENOMEM) || e->stopping)
+            return rc;
+        co_scope_open(&scope, CO_NEVER, CO_SHIELD);
+        co_sleep(COMMIT_RETRY_NS);
+        co_scope_close(&scope, 0);
+    }
+}
+
+static int activation_cancel_run_main(void *arg)
+{
+    struct run *run = arg;
+    struct engine *e = run->engine;
+    int rc = activation_cancel_run(e, run);
+
+    run->users--;
+    run_drop_unused(&e->runs, run);
+    return rc;
+}
+
+void activation_cancel_rest(struct run *run)
+{
+    run->users++;
+    if (co_spawn_detached("batch cancel", activation_cancel_run_main, run) < 0) {
+        run->users--;
+        log_error("no memory to cancel the rest of a batch: it goes on");
+    }
+}
+
+static void activation_log_failure(const struct job *j)
+{
+    char id[UUID7_TEXT_SIZE];
+
+    if (j->state != JOB_FAILED)
+        return;
+    uuid7_format(j->id, id);
+    log_event(LOG_LEVEL_INFO,
+            LOG_FIELDS({ "JOB", id }, { "LANE", j->spec.request.origin },
+                    { "CODE", failure_name(j->error.failure) }),
+            "job failed: %s", j->error.message ? j->error.message : "");
+}
+
+/* The checkpoint of a busy record is committed. */
+static void activation_apply(struct record *r, struct checkpoint *c)
+{
+    struct run *run = r->run;
+
+    activation_show_running(r, false);
+    if (run && r->job->state != c->state)
+        run_count(run, r->job->state, c->state);
+    job_apply(r->job, c);
+    if (!job_state_ended(r->job->state))
+        return;
+
+    activation_log_failure(r->job);
+    if (!run)
+        return;
+    run_end_member(run, r);
+    if (r->job->state == JOB_FAILED && run->cancelling && !run->batch.cancelled)
+        activation_cancel_rest(run); /* on_error "cancel": the first failure ends the others */
+    run_drop_unused(&r->engine->runs, run);
+}
+
+/*
+ * Suspends. Commits the checkpoints of busy records and applies them. Several records belong to a
+ * batch that is being cancelled, so only a single one can have a successor.
+ */
+static int activation_conclude(
+        struct record *const *records, struct checkpoint *const *checkpoints, size_t n)
+{
+    struct engine *e = records[0]->engine;
+    const struct batch *batch = NULL;
+    struct record *successor = NULL;
+    struct uuid7 next = { 0 };
+    int rc;
+
+    for (size_t i = 0; i < n; i++) {
+        if (!records[i]->run || !job_state_ended(checkpoints[i]->state))
+            continue;
+        batch = run_post_end(records[i]->run, records[i], checkpoints[i], &successor);
+        if (successor) {
+            assert(n == 1);
+            next = successor->job->id;
+            checkpoints[i]->release = &next.key;
+            checkpoints[i]->n_release = 1;
+        }
+    }
+    rc = activation_commit(e, checkpoints, n, batch);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < n; i++)
+        activation_apply(records[i], checkpoints[i]);
+    successor = next.key ? records_find(&e->records, next) : NULL;
+    if (successor && !job_state_ended(successor->job->state)) {
+        successor->job->held = false;
+        if (!successor->busy)
+            activation_schedule(successor);
+    }
+    return 0;
+}
+
+/* No longer busy: over, or on with it, unless the daemon stops. */
+static void activation_release(struct record *r)
+{
+    struct engine *e = r->engine;
+
+    activation_show_running(r, false);
+    r->busy = false;
+    if (job_state_ended(r->job->state)) {
+        due_remove(&e->due, &r->deadline);
+        records_end(&e->records, r);
+        co_condition_notify_all(&r->ended);
+    } else if (!e->stopping) {
+        activation_schedule(r);
+    }
+    if (--e->n_busy == 0)
+        co_condition_notify_all(&e->quiet);
+}
+
+/* --- ends from outside --- */
+
+static const char *activation_end_reason(enum failure failure)
+{
+    return failure == FAILURE_CANCELLED ? "cancelled by request"
+           : failure == FAILURE_DEADLINE_EXCEEDED
+                   ? "the job's deadline has passed"
+                   : "the daemon stopped while the request was under way: its outcome is unknown";
+}
+
+/* Suspends. Ends records that are busy with nothing but this. */
+static int activation_end_busy(struct record *const *records, size_t n, enum failure failure)
+{
+    struct step *ends CLEANUP(cleanup_free) = calloc(n, sizeof(*ends));
+    struct checkpoint **checkpoints CLEANUP(cleanup_free) = calloc(n, sizeof(*checkpoints));
+    int rc = 0;
+
+    if (!ends || !checkpoints)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        ends[i].record = records[i];
+        checkpoints[i] = &ends[i].checkpoint;
+        checkpoint_init(checkpoints[i], records[i]->job);
+        if (step_fail(&ends[i], failure, PHASE_NONE, false, activation_end_reason(failure)) < 0)
+            rc = -ENOMEM;
+    }
+    if (rc == 0)
+        rc = activation_conclude(records, checkpoints, n);
+    for (size_t i = 0; i < n; i++) {
+        checkpoint_done(checkpoints[i]);
+        activation_release(records[i]);
+    }
+    return rc;
+}
+
+/* --- an activation --- */
+
+/*
+ * Stopped with the daemon: the job stays as the store has it, due again at the next start. Where
+ * the store was told of a request that then did not go out, the mark is taken back.
+ */
+static int activation_hand_back(struct step *s)
+{
+    struct record *r = s->record;
+    const struct attempt *last = step_last_attempt(s);
+    struct checkpoint as_it_was, *p = &as_it_was;
+
+    if (!r->job->in_flight || (last && last->reached >= PHASE_REQUEST))
+        return 0;
+    checkpoint_init(&as_it_was, r->job);
+    return activation_conclude(&r, &p, 1);
+}
+
+/* Suspends. From the end of the step to its commit. */
+static int activation_settle(struct step *s, int rc)
+{
+    struct record *r = s->record;
+    struct checkpoint *c = &s->checkpoint;
+
+    if (rc == -ECANCELED && !r->cancel_asked && !r->deadline_passed)
+        return activation_hand_back(s);
+    if (rc == -ECANCELED)
+        rc = step_stopped(s);
+    if (rc < 0)
+        rc = step_fail(s, FAILURE_INTERNAL, PHASE_NONE, true, strerror(-rc));
+    if (rc == 0)
+        rc = activation_conclude(&r, &c, 1);
+    if (rc == 0 && c->body)
+        s->try.answer.body.file[0] = 0; /* the store's now */
+    return rc;
+}
+
+static int activation_main(void *arg)
+{
+    struct record *r = arg;
+    struct engine *e = r->engine;
+    struct step s = { .record = r };
+    struct co_scope scope;
+    int rc;
+
+    checkpoint_init(&s.checkpoint, r->job);
+    co_scope_open(&scope, CO_NEVER, 0);
+    r->scope = &scope;
+    rc = r->cancel_asked || r->deadline_passed ? -ECANCELED : step_run(&s);
+    r->scope = NULL;
+    co_scope_close(&scope, 0);
+    lane_leave(&e->lanes, &r->entry);
+    rc = activation_settle(&s, rc);
+
+    step_done(&s, store_bodies_fd(e->store));
+    activation_release(r);
+    lanes_return_slot(&e->lanes);
+    return rc;
+}
+
+/* Called by the lane, with a permit and a slot, or with the permit for a redirect's hop. */
+static void activation_admitted(struct lane_entry *entry)
+{
+    struct record *r = CONTAINER_OF(entry, struct record, entry);
+    struct engine *e = r->engine;
+
+    if (r->hopping) {
+        co_event_set(&r->hop_admitted);
+        return;
+    }
+    if (co_spawn_detached("job", activation_main, r) < 0) {
+        /* Closed lanes admit nobody else until the timer opens them again. */
+        lanes_close(&e->lanes);
+        lane_leave(&e->lanes, entry);
+        lanes_return_slot(&e->lanes);
+        if (due_add(&e->due, &r->due, clock_now_us(&e->clock) + SPAWN_RETRY_US) < 0)
+            log_error("no memory to start a job: it waits for the next start of the daemon");
+        return;
+    }
+    r->busy = true;
+    e->n_busy++;
+    activation_show_running(r, true);
+}
+
+static void activation_enter_lane(struct record *r)
+{
+    struct engine *e = r->engine;
+    const struct request_spec *request = step_request(r->job);
+
+    if (lane_enter(&e->lanes, &r->entry, request ? request->origin : NULL, r->job->spec.priority,
+                false) < 0)
+        log_error("no memory to queue a job: it waits for the next start of the daemon");
+}
+
+static void activation_withdraw(struct record *r)
+{
+    struct engine *e = r->engine;
+
+    assert(!r->busy);
+    due_remove(&e->due, &r->due);
+    lane_withdraw(&e->lanes, &r->entry);
+    r->busy = true;
+    e->n_busy++;
+}
+
+static int activation_end_main(void *arg)
+{
+    struct record *r = arg;
+
+    return activation_end_busy(
+            &r, 1, r->cancel_asked ? FAILURE_CANCELLED : FAILURE_DEADLINE_EXCEEDED);
+}
+
+/* A cancel or the deadline came; nothing of the job runs. */
+static void activation_end_soon(struct record *r)
+{
+    struct engine *e = r->engine;
+
+    activation_withdraw(r);
+    if (co_spawn_detached("job end", activation_end_main, r) == 0)
+        return;
+    r->busy = false;
+    e->n_busy--;
+    if (due_add(&e->due, &r->due, clock_now_us(&e->clock) + SPAWN_RETRY_US) < 0)
+        log_error("no memory to end a job: it ends at the next start of the daemon");
+}
+
+static void activation_due(struct due_item *item)
+{
+    struct record *r = CONTAINER_OF(item, struct record, due);
+
+    if (r->engine->stopping)
+        return;
+    activation_schedule(r);
+    lanes_open(&r->engine->lanes);
+}
+
+static void activation_deadline(struct due_item *item)
+{
+    struct record *r = CONTAINER_OF(item, struct record, deadline);
+
+    r->deadline_passed = true;
+    if (r->scope)
+        co_scope_cancel(r->scope);
+    else if (!r->busy && !r->engine->stopping)
+        activation_end_soon(r);
+}
+
+void activation_prepare(struct record *r)
+{
+    due_item_init(&r->due, activation_due);
+    due_item_init(&r->deadline, activation_deadline);
+    lane_entry_init(&r->entry, activation_admitted);
+}
+
+void activation_schedule(struct record *r)
+{
+    struct engine *e = r->engine;
+    const struct job *j = r->job;
+    int rc = 0;
+
+    assert(!r->busy && !job_state_ended(j->state));
+    if (r->cancel_asked || r->deadline_passed) {
+        activation_end_soon(r);
+        return;
+    }
+    if (j->spec.deadline_us && r->deadline.place.index == HEAP_NONE)
+        rc = due_add(&e->due, &r->deadline, j->created_us + j->spec.deadline_us);
+    if (j->held)
+        return;
+    if (rc == 0 && j->due_us > clock_now_us(&e->clock))
+        rc = due_add(&e->due, &r->due, j->due_us);
+    else
+        activation_enter_lane(r);
+    if (rc < 0)
+        log_error("no memory to time a job: it waits for the next start of the daemon");
+}
+
+int activation_end(struct record *const *records, size_t n, enum failure failure)
+{
+    for (size_t i = 0; i < n; i++)
+        activation_withdraw(records[i]);
+    return activation_end_busy(records, n, failure);
+}
+
+/* The next members that can be ended at once; those that run are told to stop. */
+static size_t activation_gather_ends(struct run *run, struct record **ret)
+{
+    size_t n = 0;
+
+    list_for_each_safe (it, &run->members) {
+        struct record *r = list_entry(it, struct record, member);
+
+        if (r->busy) {
+            r->cancel_asked = true;
+            if (r->scope)
+                co_scope_cancel(r->scope);
+        } else if (n < END_AT_ONCE) {
+            ret[n++] = r;
+        }
+    }
+    return n;
+}
+
+int activation_cancel_run(struct engine *e, struct run *run)
+{
+    struct record **records CLEANUP(cleanup_free) = calloc(END_AT_ONCE, sizeof(*records));
+    size_t n;
+    int rc = 0;
+
+    if (!records)
+        return -ENOMEM;
+    run->users++;
+    run->cancelling = true;
+    while (rc == 0 && !run_over(run) && !e->stopping) {
+        n = activation_gather_ends(run, records);
+        rc = n > 0 ? activation_end(records, n, FAILURE_CANCELLED)
+                   : co_condition_wait(&run->changed);
+    }
+    run->users--;
+    run_drop_unused(&e->runs, run);
+    return rc;
+}

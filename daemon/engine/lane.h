@@ -1,0 +1,64 @@
+/*
+ * Lanes: everything that goes to one origin, first come first served by priority, with a limit per
+ * lane and one (the slots) over all; lanes that have work take turns (DESIGN section 4).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/base/heap.h"
+#include "daemon/base/list.h"
+#include "daemon/base/table.h"
+
+struct lane;
+struct lane_options;
+
+/* What queues in a lane: a member of its owner. */
+struct lane_entry {
+    struct heap_item place; /* in the lane's queue */
+    struct list hop;        /* in the lane's list of those that have a slot already */
+    struct lane *lane;      /* queued in, or holding a permit of; NULL: neither */
+    /* Called with a permit (and a slot, unless it had one) when its turn has come. Must not suspend. */
+    void (*admit)(struct lane_entry *e);
+    int64_t since_us; /* CLOCK_MONOTONIC: when it was queued */
+};
+
+struct lanes {
+    struct table by_origin;
+    struct list turns;                  /* lanes that could admit somebody if there was a slot */
+    struct lane *local;                 /* of jobs without a network: no limit */
+    const struct lane_options *options; /* owned copy, sorted by origin */
+    size_t n_options;
+    unsigned concurrency; /* of an origin that the options do not name */
+    unsigned free_slots;
+    uint64_t next_place;
+    bool open; /* admits at all */
+};
+
+/* Closed at first. -ENOMEM. */
+int lanes_init(struct lanes *l, unsigned slots, unsigned concurrency,
+        const struct lane_options *options, size_t n_options);
+/* Nothing may be queued or hold a permit. */
+void lanes_done(struct lanes *l);
+/* New limits, for what queues already too. -ENOMEM: nothing changed. */
+int lanes_set_limits(struct lanes *l, unsigned concurrency, const struct lane_options *options,
+        size_t n_options);
+void lanes_open(struct lanes *l);
+void lanes_close(struct lanes *l);
+
+void lane_entry_init(struct lane_entry *e, void (*admit)(struct lane_entry *e));
+/*
+ * Queues the entry for `origin` (NULL: no network) and admits whom it can. A higher `priority` goes
+ * first. `has_slot`: its owner runs already and needs a permit only; it goes before all others.
+ * -ENOMEM.
+ */
+int lane_enter(
+        struct lanes *l, struct lane_entry *e, const char *origin, int priority, bool has_slot);
+/* Takes it out of the queue, if it is in one. */
+void lane_withdraw(struct lanes *l, struct lane_entry *e);
+/* Gives the permit back, if it holds one; somebody else is admitted. */
+void lane_leave(struct lanes *l, struct lane_entry *e);
+/* Gives a slot back; somebody else is admitted. */
+void lanes_return_slot(struct lanes *l);

@@ -1,0 +1,159 @@
+#include "daemon/engine/run.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "daemon/engine/record.h"
+
+void runs_done(struct runs *rs)
+{
+    for (size_t i = 0; i < rs->by_key.n_buckets; i++)
+        for (struct table_node *n = rs->by_key.buckets[i], *next; n; n = next) {
+            next = n->next;
+            free(table_entry(n, struct run, by_key));
+        }
+    table_done(&rs->by_key);
+    rs->n = 0;
+}
+
+struct run *run_new(struct engine *e, struct runs *rs, const struct batch *b)
+{
+    struct run *run = calloc(1, sizeof(*run));
+
+    if (!run)
+        return NULL;
+    run->engine = e;
+    run->batch = run->posted = *b;
+    list_init(&run->members);
+    list_init(&run->held);
+    co_condition_init(&run->changed);
+    if (table_add(&rs->by_key, &run->by_key, table_hash_int((uint64_t)b->id.key)) < 0) {
+        free(run);
+        return NULL;
+    }
+    rs->n++;
+    return run;
+}
+
+struct run *runs_find(const struct runs *rs, struct uuid7 id)
+{
+    struct run *run;
+
+    for (struct table_node *n = table_first(&rs->by_key, table_hash_int((uint64_t)id.key)); n;
+            n = table_next(n)) {
+        run = table_entry(n, struct run, by_key);
+        if (run->batch.id.key == id.key)
+            return run->batch.id.tail == id.tail ? run : NULL;
+    }
+    return NULL;
+}
+
+bool run_over(const struct run *run)
+{
+    return run->batch.state > BATCH_RUNNING;
+}
+
+void run_drop_unused(struct runs *rs, struct run *run)
+{
+    if (!run_over(run) || run->users > 0)
+        return;
+    assert(list_empty(&run->members));
+    table_remove(&rs->by_key, &run->by_key);
+    rs->n--;
+    free(run);
+}
+
+void run_join(struct run *run, struct record *r)
+{
+    r->run = run;
+    list_append(&run->members, &r->member);
+    if (r->job->held)
+        list_append(&run->held, &r->held);
+    else
+        run->let_go++;
+}
+
+void run_count(struct run *run, enum job_state from, enum job_state to)
+{
+    assert(run->batch.counts[from] > 0);
+    run->batch.counts[from]--;
+    run->batch.counts[to]++;
+}
+
+static unsigned run_ended(const struct batch *b)
+{
+    return b->counts[JOB_SUCCEEDED] + b->counts[JOB_FAILED] + b->counts[JOB_CANCELLED];
+}
+
+static enum batch_state run_verdict(const struct batch *b)
+{
+    if (b->cancelled)
+        return BATCH_CANCELLED;
+    return b->counts[JOB_SUCCEEDED] == b->total ? BATCH_SUCCEEDED : BATCH_FAILED;
+}
+
+void run_settle(struct run *run)
+{
+    struct batch *b = &run->batch;
+
+    if (run_ended(b) == b->total)
+        b->state = run_verdict(b);
+}
+
+static void run_add_sums(struct batch *b, const struct checkpoint *c)
+{
+    if (c->started_us)
+        b->work_us += c->finished_us - c->started_us;
+    if (b->finished_us < c->finished_us)
+        b->finished_us = c->finished_us;
+}
+
+static struct record *run_choose_successor(struct run *run)
+{
+    struct batch *b = &run->posted;
+
+    if (run->cancelling || b->concurrency == 0 || run->let_go >= b->concurrency ||
+            list_empty(&run->held))
+        return NULL;
+    run->let_go++;
+    return list_entry(list_pop(&run->held), struct record, held);
+}
+
+const struct batch *run_post_end(
+        struct run *run, struct record *r, struct checkpoint *c, struct record **ret_successor)
+{
+    struct batch *b = &run->posted;
+
+    if (list_empty(&r->held))
+        run->let_go--;
+    else
+        list_remove(&r->held);
+    c->finished_seq = ++b->finished_seq;
+    b->counts[c->state]++;
+    run_add_sums(b, c);
+    if (c->state == JOB_FAILED && b->on_error == ON_ERROR_CANCEL)
+        run->cancelling = true;
+    *ret_successor = run_choose_successor(run);
+    if (run_ended(b) < b->total)
+        return NULL;
+    b->state = run_verdict(b);
+    return b;
+}
+
+void run_end_member(struct run *run, struct record *r)
+{
+    struct batch *b = &run->batch;
+    const struct job *j = r->job;
+
+    list_remove(&r->member);
+    r->run = NULL;
+    if (j->started_us)
+        b->work_us += j->finished_us - j->started_us;
+    if (b->finished_us < j->finished_us)
+        b->finished_us = j->finished_us;
+    if (b->finished_seq < j->finished_seq)
+        b->finished_seq = j->finished_seq;
+    run_settle(run);
+    co_condition_notify_all(&run->changed);
+}

@@ -1,0 +1,56 @@
+/* Running batches: who may go, what is counted, when it is over (DESIGN section 8, batch). */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/base/list.h"
+#include "daemon/base/table.h"
+#include "daemon/co/sync.h"
+#include "daemon/model/batch.h"
+
+struct checkpoint;
+struct engine;
+struct record;
+
+struct run {
+    struct engine *engine;
+    struct batch batch;  /* as committed */
+    struct batch posted; /* as it will be when all that is on its way to the store is committed */
+    struct table_node by_key;
+    struct list members; /* records that have not ended */
+    struct list held;    /* records held back, in the order of their index */
+    unsigned let_go;     /* members that are neither held nor ended nor on their way to it */
+    bool cancelling;     /* nobody is let go any more */
+    struct co_condition changed; /* a member has ended; the service stops */
+    unsigned users;              /* who waits for it */
+};
+
+struct runs {
+    struct table by_key;
+    size_t n;
+};
+
+void runs_done(struct runs *rs);
+/* A run for a batch as it stands in the store, without members. NULL: no memory. */
+struct run *run_new(struct engine *e, struct runs *rs, const struct batch *b);
+struct run *runs_find(const struct runs *rs, struct uuid7 id);
+/* Forgets a run that is over and that nobody uses. */
+void run_drop_unused(struct runs *rs, struct run *run);
+/* The member joins; held or let go as its job says. */
+void run_join(struct run *run, struct record *r);
+/* A member's shown state changes. */
+void run_count(struct run *run, enum job_state from, enum job_state to);
+/*
+ * Before a member's end is committed: gives it its finished_seq, adds it to the sums and chooses
+ * who is let go with it (*ret_successor; NULL: nobody). Returns what to commit along: the batch
+ * when this is its last member, else NULL.
+ */
+const struct batch *run_post_end(
+        struct run *run, struct record *r, struct checkpoint *c, struct record **ret_successor);
+/* After the commit. */
+void run_end_member(struct run *run, struct record *r);
+/* At the start, with all members joined: it may be over already. */
+void run_settle(struct run *run);
+bool run_over(const struct run *run);

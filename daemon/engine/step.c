@@ -1,0 +1,244 @@
+#include "daemon/engine/step.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "daemon/co/co.h"
+#include "daemon/engine/engine.h"
+#include "daemon/model/policy.h"
+#include "daemon/store/store.h"
+
+const struct request_spec *step_request(const struct job *j)
+{
+    switch (j->step) {
+    case STEP_REQUEST:
+    case STEP_DELIVER:
+        return &j->spec.request;
+    case STEP_COLLECT:
+        return &j->spec.collect;
+    case STEP_WAIT:
+    case STEP_MAX:
+        break;
+    }
+    return NULL;
+}
+
+static void step_finish(struct step *s, enum job_state state)
+{
+    s->checkpoint.state = state;
+    s->checkpoint.finished_us = clock_now_us(&s->record->engine->clock);
+    s->checkpoint.tries = 0;
+}
+
+int step_fail(struct step *s, enum failure failure, enum phase phase, bool retry_safe,
+        const char *message)
+{
+    struct job_error *e = &s->checkpoint.error;
+
+    job_error_done(e);
+    *e = (struct job_error){ .failure = failure, .phase = phase, .retry_safe = retry_safe };
+    e->message = strdup(message);
+    step_finish(s, failure == FAILURE_CANCELLED ? JOB_CANCELLED : JOB_FAILED);
+    return e->message ? 0 : -ENOMEM;
+}
+
+static void step_next_step(struct step *s, enum job_step step, int64_t due_us)
+{
+    s->checkpoint.state = JOB_WAITING;
+    s->checkpoint.step = step;
+    s->checkpoint.tries = 0;
+    s->checkpoint.due_us = due_us;
+}
+
+static void step_collected(struct step *s)
+{
+    step_finish(s, JOB_SUCCEEDED);
+    s->checkpoint.events.at_us[EVENT_COLLECTED] = s->checkpoint.finished_us;
+}
+
+/* The wait counts from the delivery; it is a due time like any other. */
+static void step_delivered(struct step *s)
+{
+    int64_t now_us = clock_now_us(&s->record->engine->clock);
+
+    s->checkpoint.started_us = now_us;
+    s->checkpoint.events.at_us[EVENT_DELIVERED] = now_us;
+    step_next_step(s, STEP_WAIT, now_us + s->record->job->spec.wait_us);
+}
+
+static void step_waited(struct step *s)
+{
+    int64_t now_us = clock_now_us(&s->record->engine->clock);
+
+    s->checkpoint.events.at_us[EVENT_WAITED] = now_us;
+    if (s->record->job->spec.collect.url)
+        step_next_step(s, STEP_COLLECT, now_us);
+    else
+        step_collected(s);
+}
+
+static void step_succeeded(struct step *s)
+{
+    switch (s->record->job->step) {
+    case STEP_REQUEST:
+        step_finish(s, JOB_SUCCEEDED);
+        return;
+    case STEP_DELIVER:
+        step_delivered(s);
+        return;
+    case STEP_WAIT:
+        step_waited(s);
+        return;
+    case STEP_COLLECT:
+        step_collected(s);
+        return;
+    case STEP_MAX:
+        break;
+    }
+    assert(!"a job without a step");
+}
+
+struct attempt *step_last_attempt(const struct step *s)
+{
+    const struct checkpoint *c = &s->checkpoint;
+
+    return c->n_attempts > 0 ? &c->attempts[c->n_attempts - 1] : NULL;
+}
+
+/* The answer of the last exchange becomes the job's result. */
+static int step_keep_answer(struct step *s)
+{
+    struct answer *answer = &s->try.answer;
+    const struct attempt *last = step_last_attempt(s);
+    const char *type;
+
+    if (last->status == 0)
+        return 0;
+    s->result = (struct job_result){
+        .status = last->status,
+        .step = s->record->job->step,
+        .body_bytes = answer->body.bytes,
+        .truncated = answer->body.truncated,
+        .headers = answer->headers,
+    };
+    answer->headers = (struct blob){ 0 };
+    type = pack_header_find(&s->result.headers, "content-type");
+    if (type) {
+        s->result.body_type = strdup(type);
+        if (!s->result.body_type)
+            return -ENOMEM;
+    }
+    s->checkpoint.result = &s->result;
+    s->checkpoint.body = &answer->body;
+    return 0;
+}
+
+static uint64_t step_random(void)
+{
+    uint64_t number = 0;
+
+    /* Without entropy the jitter is none, which is no reason to fail. */
+    (void)!getrandom(&number, sizeof(number), GRND_NONBLOCK);
+    return number;
+}
+
+static int step_retry_later(struct step *s, const struct attempt *last, int64_t due_us)
+{
+    const struct job *j = s->record->job;
+    char message[256];
+
+    if (j->spec.deadline_us && due_us >= j->created_us + j->spec.deadline_us) {
+        snprintf(message, sizeof(message),
+                "the job's deadline comes before the next try; the last one: %s",
+                last->error.message ? last->error.message : failure_name(last->error.failure));
+        return step_fail(
+                s, FAILURE_DEADLINE_EXCEEDED, last->error.phase, last->error.retry_safe, message);
+    }
+    s->checkpoint.state = JOB_WAITING;
+    s->checkpoint.tries = j->tries + 1;
+    s->checkpoint.due_us = due_us;
+    return 0;
+}
+
+static int step_judge(struct step *s)
+{
+    struct record *r = s->record;
+    const struct attempt *last = step_last_attempt(s);
+    struct verdict verdict;
+    int rc;
+
+    verdict = policy_next(&r->job->spec, last, r->job->tries + 1, clock_now_us(&r->engine->clock),
+            s->try.answer.retry_after_us, last->error.failure == FAILURE_NONE ? 0 : step_random());
+    rc = 0;
+    switch (verdict.action) {
+    case VERDICT_RETRY:
+        rc = step_retry_later(s, last, verdict.due_us);
+        break;
+    case VERDICT_DONE:
+        step_succeeded(s);
+        break;
+    case VERDICT_GIVE_UP:
+        rc = job_error_copy(&last->error, &s->checkpoint.error);
+        step_finish(s, JOB_FAILED);
+        break;
+    }
+    if (rc == 0 && (verdict.action == VERDICT_DONE || job_state_ended(s->checkpoint.state)))
+        rc = step_keep_answer(s);
+    return rc;
+}
+
+static int step_network(struct step *s, const struct request_spec *request)
+{
+    struct record *r = s->record;
+    struct job *j = r->job;
+    int64_t lane_wait_us = clock_mono_us() - r->entry.since_us;
+    int rc;
+
+    if (j->spec.on_unknown == UNKNOWN_FAIL && !j->in_flight) {
+        rc = store_mark_in_flight(r->engine->store, j->id.key);
+        if (rc < 0)
+            return rc;
+        j->in_flight = true;
+    }
+    rc = fetch_run(r, request, lane_wait_us, &s->try);
+    s->checkpoint.attempts = TAKE_PTR(s->try.attempts);
+    s->checkpoint.n_attempts = s->try.n_attempts;
+    s->try.n_attempts = 0;
+    return rc < 0 ? rc : step_judge(s);
+}
+
+int step_run(struct step *s)
+{
+    struct record *r = s->record;
+    const struct request_spec *request = step_request(r->job);
+
+    if (r->job->step == STEP_REQUEST && s->checkpoint.started_us == 0)
+        s->checkpoint.started_us = clock_now_us(&r->engine->clock);
+    if (request && request->url)
+        return step_network(s, request);
+    step_succeeded(s);
+    return 0;
+}
+
+int step_stopped(struct step *s)
+{
+    struct attempt *last = step_last_attempt(s);
+
+    if (s->record->cancel_asked)
+        return step_fail(s, FAILURE_CANCELLED, PHASE_NONE, false, "cancelled by request");
+    if (last && last->error.failure == FAILURE_CANCELLED)
+        last->error.failure = FAILURE_DEADLINE_EXCEEDED;
+    return step_fail(s, FAILURE_DEADLINE_EXCEEDED, last ? last->reached : PHASE_NONE, false,
+            "the job's deadline has passed");
+}
+
+void step_done(struct step *s, int bodies_fd)
+{
+    fetch_try_done(&s->try, bodies_fd);
+    job_result_done(&s->result);
+    checkpoint_done(&s->checkpoint);
+}

@@ -1,0 +1,30 @@
+/*
+ * One step of a job being taken, and what it leaves behind: the request of a fetch, or a
+ * delivery's deliver, wait and collect.
+ */
+#pragma once
+
+#include "daemon/engine/fetch.h"
+#include "daemon/model/job.h"
+
+struct record;
+
+struct step {
+    struct record *record;
+    struct checkpoint checkpoint; /* checkpoint_init() it first */
+    struct fetch_try try;         /* its attempts have moved into the checkpoint */
+    struct job_result result;
+};
+
+void step_done(struct step *s, int bodies_fd);
+/* The request that the job's step makes; NULL: that step has none, ever. Its url may be NULL too. */
+const struct request_spec *step_request(const struct job *j);
+/* Suspends. Takes the step, fills the checkpoint. -ECANCELED: stopped from outside, -ENOMEM. */
+int step_run(struct step *s);
+/* The checkpoint says that the job ends for this reason. -ENOMEM: without the message. */
+int step_fail(struct step *s, enum failure failure, enum phase phase, bool retry_safe,
+        const char *message);
+/* The same after step_run() was stopped by a cancel or by the job's deadline. */
+int step_stopped(struct step *s);
+/* The last exchange of this step; NULL: there was none. */
+struct attempt *step_last_attempt(const struct step *s);
