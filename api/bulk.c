@@ -1,0 +1,395 @@
+/*
+ * POST /v1/jobs with NDJSON. Lines are parsed as they arrive, up to BULK_SLICE of them at a time on
+ * the loop's stack; what is good of them is submitted by a child coroutine while parsing goes on. A
+ * line's result is kept under its number, so the answer is in input order. A cut-off upload leaves
+ * the whole lines accepted.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/codec.h"
+#include "api/handlers.h"
+#include "api/render.h"
+#include "api/request.h"
+#include "daemon/engine/service.h"
+
+#define BULK_SLICE          256
+#define BULK_IN_FLIGHT      8 /* slices being submitted */
+#define BULK_LINE_MAX_BYTES (1 << 20)
+#define BULK_WRITE_SLICE    2000 /* result lines written before others run */
+
+struct bulk_line {
+    unsigned status;    /* 0: nothing is known of it */
+    struct uuid7 id;    /* of a 202 */
+    char *errors;       /* JSON; owned; NULL: the status' own */
+    const char *detail; /* instead of `errors`: a literal */
+};
+
+/* Specs on their way to the service. */
+struct bulk_slice {
+    struct list node; /* in bulk.slices */
+    struct bulk *bulk;
+    size_t n;
+    size_t line[BULK_SLICE]; /* the number of each spec's line */
+    struct job_spec specs[BULK_SLICE];
+    struct job *jobs[BULK_SLICE];
+};
+
+enum bulk_step {
+    BULK_HUNGRY,  /* no whole line is left */
+    BULK_AGAIN,   /* a slice's worth was parsed */
+    BULK_LARGE,   /* the next line belongs on a pool thread */
+    BULK_STOPPED, /* no more lines are taken */
+};
+
+struct bulk {
+    struct request *request;
+    struct service_rules *rules;
+    struct buf text;       /* what has arrived and is not parsed */
+    size_t parsed, looked; /* bytes of it: parsed; known to have no line's end after `parsed` */
+    size_t line_max_bytes;
+    bool skipping; /* the rest of a line that was too long */
+    struct bulk_line *lines;
+    size_t n_lines, capacity;
+    struct bulk_slice *slice; /* being filled; NULL: none */
+    struct list slices;       /* all that are not freed */
+    struct co_group group;
+    struct co_gate gate;
+    enum bulk_step step; /* how bulk_parse() ended */
+    int rc;
+};
+
+static struct bulk_line *bulk_add_line(struct bulk *b)
+{
+    if (b->n_lines == b->capacity) {
+        size_t capacity = b->capacity ? b->capacity * 2 : 256;
+        struct bulk_line *lines = reallocarray(b->lines, capacity, sizeof(*lines));
+
+        if (!lines)
+            return NULL;
+        b->lines = lines;
+        b->capacity = capacity;
+    }
+    b->lines[b->n_lines] = (struct bulk_line){ 0 };
+    return &b->lines[b->n_lines++];
+}
+
+static int bulk_refuse(struct bulk *b, unsigned status, const char *detail)
+{
+    struct bulk_line *line = bulk_add_line(b);
+
+    if (!line)
+        return -ENOMEM;
+    line->status = status;
+    line->detail = detail;
+    return 0;
+}
+
+static int bulk_keep_faults(struct bulk_line *line, const struct faults *faults)
+{
+    struct buf text = { 0 };
+    struct writer w = writer_to(&text);
+
+    faults_write(faults, &w);
+    if (w.rc == 0)
+        w.rc = buf_append(&text, "", 1);
+    if (w.rc < 0)
+        buf_done(&text);
+    line->errors = text.data;
+    return w.rc;
+}
+
+static struct bulk_slice *bulk_open_slice(struct bulk *b)
+{
+    if (!b->slice) {
+        b->slice = malloc(sizeof(*b->slice));
+        if (!b->slice)
+            return NULL;
+        b->slice->bulk = b;
+        b->slice->n = 0;
+        list_append(&b->slices, &b->slice->node);
+    }
+    return b->slice;
+}
+
+static bool is_blank(const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strchr(" \t\r", text[i]) || text[i] == 0)
+            return false;
+    return true;
+}
+
+/* One whole line, without its end. Blank ones count for nothing. */
+static int bulk_parse_line(struct bulk *b, const char *text, size_t n)
+{
+    CLEANUP(faults_done) struct faults faults = { 0 };
+    struct bulk_slice *slice = bulk_open_slice(b);
+    struct bulk_line *line;
+    int rc;
+
+    line = slice ? bulk_add_line(b) : NULL;
+    if (!line)
+        return -ENOMEM;
+    slice->specs[slice->n] = (struct job_spec){ 0 };
+    rc = codec_job(text, n, b->rules, &slice->specs[slice->n], &faults);
+    if (rc == 0) {
+        slice->line[slice->n++] = b->n_lines - 1;
+        return 0;
+    }
+    if (rc != -EBADMSG && rc != -EINVAL)
+        return rc;
+    line->status = rc == -EBADMSG ? 400 : 422;
+    return bulk_keep_faults(line, &faults);
+}
+
+/* The next whole line, or false. A last line without an end is one when `at_end`. */
+static bool bulk_find_line(struct bulk *b, bool at_end, const char **ret, size_t *ret_n)
+{
+    const char *from = b->text.data + b->parsed;
+    size_t left = b->text.n - b->parsed;
+    const char *end = left > b->looked ? memchr(from + b->looked, '\n', left - b->looked) : NULL;
+
+    if (!end && !(at_end && left > 0)) {
+        b->looked = left;
+        return false;
+    }
+    *ret = from;
+    *ret_n = end ? (size_t)(end - from) : left;
+    return true;
+}
+
+static void bulk_next_line(struct bulk *b, size_t n)
+{
+    b->parsed += n + 1 < b->text.n - b->parsed ? n + 1 : b->text.n - b->parsed;
+    b->looked = 0;
+}
+
+/* Drops what is left of a line that is longer than can be taken. */
+static int bulk_check_length(struct bulk *b)
+{
+    int rc = 0;
+
+    if (b->text.n - b->parsed <= b->line_max_bytes)
+        return 0;
+    if (!b->skipping)
+        rc = bulk_refuse(b, 413, "the line is longer than this daemon takes");
+    b->skipping = true;
+    b->parsed = b->text.n;
+    b->looked = 0;
+    return rc;
+}
+
+/* Whole lines out of b->text until a slice's worth is done; says in b->step what comes next. */
+static void bulk_parse(struct bulk *b, bool at_end, bool large)
+{
+    const char *text;
+    size_t n;
+
+    b->step = BULK_AGAIN;
+    for (unsigned i = 0; i < BULK_SLICE && b->rc == 0; i++) {
+        if (!bulk_find_line(b, at_end, &text, &n)) {
+            b->rc = bulk_check_length(b);
+            b->step = BULK_HUNGRY;
+            return;
+        }
+        if (b->skipping || is_blank(text, n)) {
+            b->skipping = false;
+        } else if (b->n_lines >= b->request->options->max_lines) {
+            b->rc = bulk_refuse(b, 413, "this upload has more lines than this daemon takes");
+            b->step = BULK_STOPPED;
+            return;
+        } else if (n > b->line_max_bytes) {
+            b->rc = bulk_refuse(b, 413, "the line is longer than this daemon takes");
+        } else if (n > CODEC_ON_LOOP_BYTES && !large) {
+            b->step = BULK_LARGE;
+            return;
+        } else {
+            b->rc = bulk_parse_line(b, text, n);
+        }
+        bulk_next_line(b, n);
+        large = false;
+        if (b->slice && b->slice->n == BULK_SLICE)
+            return;
+    }
+}
+
+static void bulk_parse_some(void *arg)
+{
+    bulk_parse(arg, false, false);
+}
+
+static void bulk_parse_last(void *arg)
+{
+    bulk_parse(arg, true, false);
+}
+
+static int bulk_parse_large(void *arg)
+{
+    bulk_parse(arg, true, true);
+    return 0;
+}
+
+static void bulk_drop_slice(struct bulk_slice *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        job_spec_done(&s->specs[i]);
+    list_remove(&s->node);
+    free(s);
+}
+
+static int bulk_submit(void *arg)
+{
+    struct bulk_slice *s = arg;
+    struct bulk *b = s->bulk;
+    int rc = service_submit(b->request->service, s->specs, s->n, s->jobs);
+
+    for (size_t i = 0; i < s->n; i++) {
+        struct bulk_line *line = &b->lines[s->line[i]];
+
+        if (rc == 0) {
+            line->status = 202;
+            line->id = s->jobs[i]->id;
+            job_unref(s->jobs[i]);
+        } else {
+            line->status = reply_error_status(rc);
+            line->detail = reply_error_detail(rc);
+        }
+    }
+    bulk_drop_slice(s);
+    co_gate_leave(&b->gate);
+    return 0;
+}
+
+/* Suspends while BULK_IN_FLIGHT slices are under way. */
+static int bulk_flush(struct bulk *b)
+{
+    struct bulk_slice *s = TAKE_PTR(b->slice);
+    int rc;
+
+    if (!s || s->n == 0) {
+        b->slice = s;
+        return 0;
+    }
+    rc = co_gate_enter(&b->gate);
+    if (rc == 0 && co_group_spawn(&b->group, "bulk slice", bulk_submit, s, NULL) < 0)
+        bulk_submit(s);
+    return rc;
+}
+
+/* Parses all whole lines that have arrived, and sends them off. */
+static int bulk_take(struct bulk *b, bool at_end)
+{
+    int rc = 0;
+
+    do {
+        co_on_loop(at_end ? bulk_parse_last : bulk_parse_some, b);
+        if (b->rc == 0 && b->step == BULK_LARGE)
+            rc = co_to_thread(bulk_parse_large, b, NULL);
+        if (rc == 0)
+            rc = b->rc;
+        if (rc == 0)
+            rc = bulk_flush(b);
+    } while (rc == 0 && (b->step == BULK_AGAIN || b->step == BULK_LARGE));
+    buf_consume(&b->text, b->parsed);
+    b->parsed = 0;
+    return rc;
+}
+
+/* The upload to its end. -ECONNRESET: it was cut off. */
+static int bulk_run(struct bulk *b, struct reply *reply)
+{
+    int rc = 1;
+
+    while (rc > 0 && b->step != BULK_STOPPED) {
+        rc = request_read(b->request, &b->text);
+        if (rc >= 0) {
+            int taken = bulk_take(b, rc == 0);
+
+            rc = taken < 0 ? taken : rc;
+        }
+    }
+    if (rc == -EFBIG)
+        rc = bulk_refuse(b, 413, "the upload is larger than this daemon takes");
+    else if (b->step != BULK_STOPPED)
+        return rc;
+    reply->close = true;
+    return rc < 0 ? rc : 0;
+}
+
+static void bulk_write_line(const struct bulk_line *line, struct writer *w)
+{
+    writer_open(w, '{');
+    writer_key(w, "status");
+    writer_int(w, line->status ? line->status : 503);
+    if (line->status == 202) {
+        writer_key(w, "id");
+        render_id(line->id, w);
+    } else {
+        writer_key(w, "errors");
+        if (line->errors) {
+            w->rc = w->rc ? w->rc : buf_append_str(w->out, line->errors);
+        } else {
+            writer_open(w, '[');
+            writer_open(w, '{');
+            writer_key(w, "detail");
+            writer_text(w, line->detail ? line->detail : reply_error_detail(-ECANCELED));
+            writer_close(w, '}');
+            writer_close(w, ']');
+        }
+    }
+    writer_close(w, '}');
+}
+
+/* Suspends between slices. */
+static int bulk_answer(const struct bulk *b, struct reply *reply)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < b->n_lines && rc == 0; i++) {
+        struct writer w = writer_to(&reply->body);
+
+        if (i > 0 && i % BULK_WRITE_SLICE == 0)
+            rc = co_yield ();
+        bulk_write_line(&b->lines[i], &w);
+        if (rc == 0)
+            rc = w.rc < 0 ? w.rc : buf_append(&reply->body, "\n", 1);
+    }
+    reply->status = 200;
+    return rc < 0 ? rc : reply_set_type(reply, REPLY_NDJSON);
+}
+
+static void bulk_done(struct bulk *b)
+{
+    list_for_each_safe (it, &b->slices)
+        bulk_drop_slice(list_entry(it, struct bulk_slice, node));
+    for (size_t i = 0; i < b->n_lines; i++)
+        free(b->lines[i].errors);
+    free(b->lines);
+    buf_done(&b->text);
+    service_rules_unref(b->rules);
+}
+
+int bulk_post(struct request *r, struct reply *reply)
+{
+    struct bulk b = { .request = r };
+    int64_t body_max = r->options->max_body_bytes;
+    int rc;
+
+    if (request_parameter(r, "wait"))
+        faults_parameter(&r->faults, "wait", "does not apply to many jobs: wait for each");
+    if (request_query_is_bad(r, reply))
+        return 0;
+    b.rules = service_rules_ref(r->service);
+    b.line_max_bytes = body_max < BULK_LINE_MAX_BYTES ? (size_t)body_max : BULK_LINE_MAX_BYTES;
+    list_init(&b.slices);
+    co_gate_init(&b.gate, BULK_IN_FLIGHT);
+    co_group_open(&b.group);
+    rc = bulk_run(&b, reply);
+    rc = co_group_close(&b.group, rc);
+    if (rc == 0)
+        rc = bulk_answer(&b, reply);
+    bulk_done(&b);
+    return rc == -ECONNRESET ? -ECANCELED : rc;
+}

@@ -1,0 +1,151 @@
+/*
+ * microhttpd's own timeout counts idle time, which a byte a second resets for ever, and it does not
+ * look at suspended connections at all (reference: reliability 0.9 and 4.4). So each phase in which
+ * a client can dawdle has a deadline of ours, and a suspended connection is watched for its end.
+ */
+#include "api/connection.h"
+
+#include <microhttpd.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "api/exchange.h"
+#include "api/reply.h"
+#include "daemon/base/clock.h"
+
+#define BODY_TIMEOUT_US (30 * CLOCK_US_PER_S) /* without EXCHANGE_PROGRESS_BYTES of body */
+#define IDLE_TIMEOUT_US (75 * CLOCK_US_PER_S) /* until the next request's first line is whole */
+
+static void connection_peer_ready(struct loop_watch *w, unsigned events)
+{
+    struct connection *c = CONTAINER_OF(w, struct connection, closed);
+    struct pollfd p = { .fd = c->fd, .events = POLLRDHUP };
+
+    /* A reset comes as LOOP_READ, like the next request that a client has pipelined. */
+    (void)events;
+    if (poll(&p, 1, 0) <= 0)
+        return;
+    connection_watch_peer(c, false);
+    if (c->exchange)
+        exchange_gone(c->exchange);
+}
+
+struct connection *connection_new(struct api *a, struct MHD_Connection *mhd, int fd, bool local)
+{
+    struct connection *c = calloc(1, sizeof(*c));
+
+    if (!c)
+        return NULL;
+    c->api = a;
+    c->mhd = mhd;
+    c->fd = fd;
+    c->local = local;
+    loop_watch_init(&c->closed, a->loop, fd, connection_peer_ready);
+    deadline_init(&c->deadline);
+    deadline_start(&c->deadline, &a->header_deadlines);
+    list_append(&a->connections, &c->node);
+    a->n_connections++;
+    return c;
+}
+
+void connection_free(struct connection *c)
+{
+    if (!c)
+        return;
+    loop_watch_done(&c->closed);
+    deadline_stop(&c->deadline);
+    list_remove(&c->node);
+    c->api->n_connections--;
+    free(c);
+}
+
+void connection_suspend(struct connection *c)
+{
+    MHD_suspend_connection(c->mhd);
+}
+
+void connection_resume(struct connection *c)
+{
+    MHD_resume_connection(c->mhd);
+}
+
+static enum MHD_Result collect_field(void *arg, enum MHD_ValueKind kind, const char *name,
+        size_t name_n, const char *value, size_t value_n)
+{
+    struct framing_head *head = arg;
+
+    (void)kind;
+    if (head->n < FRAMING_HEADERS_MAX)
+        head->fields[head->n] = (struct framing_field){ name, value ? value : "", name_n, value_n };
+    head->n++;
+    return head->n > FRAMING_HEADERS_MAX ? MHD_NO : MHD_YES;
+}
+
+void connection_fields(struct connection *c, struct framing_head *ret)
+{
+    MHD_get_connection_values_n(c->mhd, MHD_HEADER_KIND, collect_field, ret);
+}
+
+void connection_head_begins(struct connection *c)
+{
+    if (c->deadline.queue != &c->api->header_deadlines)
+        deadline_start(&c->deadline, &c->api->header_deadlines);
+}
+
+void connection_body_moves(struct connection *c)
+{
+    deadline_start(&c->deadline, &c->api->body_deadlines);
+}
+
+void connection_no_deadline(struct connection *c)
+{
+    deadline_stop(&c->deadline);
+}
+
+void connection_idles(struct connection *c)
+{
+    deadline_start(&c->deadline, &c->api->idle_deadlines);
+}
+
+void connection_watch_peer(struct connection *c, bool on)
+{
+    /* Without memory for the watch, a client that leaves is noticed when it is answered. */
+    (void)loop_watch_set(&c->closed, on ? LOOP_READ | LOOP_CLOSED : 0);
+}
+
+void connection_shut(struct connection *c)
+{
+    shutdown(c->fd, SHUT_RDWR);
+}
+
+/* Nothing of an answer has been written while a request is incomplete, so this may be. */
+static void connection_too_slow(struct deadline *d)
+{
+    struct connection *c = CONTAINER_OF(d, struct connection, deadline);
+    char text[512];
+    size_t n = reply_format_raw(408, "the request did not arrive in time", text, sizeof(text));
+
+    (void)!send(c->fd, text, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    connection_shut(c);
+}
+
+static void connection_idled(struct deadline *d)
+{
+    connection_shut(CONTAINER_OF(d, struct connection, deadline));
+}
+
+void connection_queues_init(struct api *a)
+{
+    deadline_queue_init(
+            &a->header_deadlines, a->loop, a->options.header_timeout_us, connection_too_slow);
+    deadline_queue_init(&a->body_deadlines, a->loop, BODY_TIMEOUT_US, connection_too_slow);
+    deadline_queue_init(&a->idle_deadlines, a->loop, IDLE_TIMEOUT_US, connection_idled);
+}
+
+void connection_queues_done(struct api *a)
+{
+    deadline_queue_done(&a->header_deadlines);
+    deadline_queue_done(&a->body_deadlines);
+    deadline_queue_done(&a->idle_deadlines);
+}

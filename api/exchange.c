@@ -1,0 +1,291 @@
+/*
+ * The life of an exchange, seen from microhttpd's calls of its access handler:
+ *
+ *   head     the first call. It is checked again (framing.c), then the route, the content type and
+ *            the length are looked up. What is wrong is answered here when the client may still be
+ *            sending a large body, which ends the connection; else at the end of the request.
+ *   body     each piece is taken whole: into the request, or into the bin. An upload that is read
+ *            as it arrives suspends the connection while too much of it waits.
+ *   answer   the handler runs. The first call of this phase returns without suspending: microhttpd
+ *            then no longer reads from the socket, so a client that has closed its sending side
+ *            gets its answer, and a quick handler needs no suspend and resume. The next call suspends.
+ *   sent     microhttpd has the answer, or pulls it out of `out`.
+ *
+ * - A suspended exchange has `suspended` set; it is resumed once, by way of api.woken.
+ * - microhttpd, the handler and a streamed answer each hold one reference.
+ * - The peer is watched only while the handler waits for something long, or streams.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/exchange_state.h"
+#include "daemon/base/log.h"
+
+#define STREAM_HIGH_BYTES (256 * 1024) /* waiting for the client: then the handler has to wait */
+
+static struct exchange *exchange_of(const struct request *r)
+{
+    return CONTAINER_OF(r, struct exchange, request);
+}
+
+struct exchange *exchange_begin(struct connection *c, const char *target)
+{
+    struct exchange *x = calloc(1, sizeof(*x));
+
+    if (!x)
+        return NULL;
+    x->target = strdup(target);
+    if (!x->target) {
+        free(x);
+        return NULL;
+    }
+    x->refs = 1;
+    x->api = c->api;
+    x->connection = c;
+    x->method = "?";
+    x->request.service = c->api->service;
+    x->request.options = &c->api->options;
+    x->reply = (struct reply)REPLY_INIT;
+    list_init(&x->woken);
+    co_condition_init(&x->moved);
+    c->exchange = x;
+    c->api->n_exchanges++;
+    connection_head_begins(c);
+    return x;
+}
+
+void exchange_unref(struct exchange *x)
+{
+    if (--x->refs > 0)
+        return;
+    list_remove(&x->woken);
+    request_done(&x->request);
+    reply_done(&x->reply);
+    buf_done(&x->out);
+    free(x->target);
+    if (--x->api->n_exchanges == 0)
+        co_condition_notify_all(&x->api->quiet);
+    free(x);
+}
+
+void exchange_suspend(struct exchange *x)
+{
+    if (x->suspended)
+        return;
+    x->suspended = true;
+    connection_suspend(x->connection);
+    if (x->waiting || x->streaming)
+        connection_watch_peer(x->connection, true);
+}
+
+/* microhttpd calls us again, from its next run. */
+static void exchange_wake(struct exchange *x)
+{
+    if (!x->connection)
+        return;
+    if (x->suspended && list_empty(&x->woken))
+        list_append(&x->api->woken, &x->woken);
+    api_kick(x->api);
+}
+
+void exchange_resume(struct list *node)
+{
+    struct exchange *x = list_entry(node, struct exchange, woken);
+
+    list_remove(node);
+    if (!x->suspended)
+        return;
+    x->suspended = false;
+    connection_watch_peer(x->connection, false);
+    if (x->phase == EXCHANGE_BODY)
+        connection_body_moves(x->connection);
+    connection_resume(x->connection);
+}
+
+static void exchange_set_gone(struct exchange *x)
+{
+    x->gone = true;
+    if (x->waiting)
+        co_scope_cancel(x->waiting);
+    co_condition_notify_all(&x->moved);
+}
+
+void exchange_gone(struct exchange *x)
+{
+    exchange_set_gone(x);
+    exchange_wake(x);
+}
+
+void exchange_stop(struct exchange *x)
+{
+    if (x->waiting)
+        co_scope_cancel(x->waiting);
+}
+
+void exchange_abandon(struct exchange *x)
+{
+    exchange_gone(x);
+    if (!x->suspended && x->connection)
+        connection_shut(x->connection);
+}
+
+void exchange_end(struct exchange *x)
+{
+    struct connection *c = x->connection;
+
+    log_debug("%s %s: %u%s", x->method, x->target, x->status,
+            x->phase == EXCHANGE_SENT ? "" : ", not answered");
+    x->body_cut = !x->body_ended;
+    if (x->phase != EXCHANGE_SENT || (x->streaming && !x->stream_ended))
+        exchange_set_gone(x);
+    co_condition_notify_all(&x->moved);
+    list_remove(&x->woken);
+    x->suspended = false;
+    x->connection = NULL;
+    c->exchange = NULL;
+    connection_watch_peer(c, false);
+    connection_idles(c);
+    exchange_unref(x);
+}
+
+static int exchange_main(void *arg)
+{
+    struct exchange *x = arg;
+    int rc = x->handle(&x->request, &x->reply);
+
+    if (x->streaming) {
+        x->stream_ended = true;
+        x->stream_whole = rc == 0;
+    } else {
+        if (rc < 0)
+            reply_error(&x->reply, rc);
+        if (rc == -ECANCELED)
+            x->reply.close = true;
+        x->ready = true;
+    }
+    exchange_wake(x);
+    exchange_unref(x);
+    return 0;
+}
+
+void exchange_spawn(struct exchange *x)
+{
+    int rc = -ESHUTDOWN;
+
+    x->refs++;
+    if (x->api->handlers)
+        rc = co_group_spawn(x->api->handlers, x->route->path, exchange_main, x, NULL);
+    if (rc == 0)
+        return;
+    x->refs--;
+    reply_error(&x->reply, rc);
+    x->ready = true;
+}
+
+int request_read(struct request *r, struct buf *into)
+{
+    struct exchange *x = exchange_of(r);
+    int rc = 0;
+
+    while (r->body.n == 0 && !x->body_ended && !x->body_cut && !x->body_too_large && rc == 0)
+        rc = co_condition_wait(&x->moved);
+    if (rc < 0)
+        return rc;
+    if (r->body.n == 0)
+        return x->body_ended ? 0 : x->body_too_large ? -EFBIG : -ECONNRESET;
+    if (into->n == 0) {
+        struct buf empty = *into;
+
+        *into = r->body;
+        r->body = empty;
+    } else {
+        rc = buf_append(into, r->body.data, r->body.n);
+    }
+    r->body.n = 0;
+    if (x->suspended)
+        exchange_wake(x);
+    return rc < 0 ? rc : 1;
+}
+
+void request_wait_open(struct request *r, struct co_scope *scope)
+{
+    struct exchange *x = exchange_of(r);
+
+    co_scope_open(scope, CO_NEVER, 0);
+    x->waiting = scope;
+    if (x->gone || x->api->stopping)
+        co_scope_cancel(scope);
+    else if (x->suspended)
+        connection_watch_peer(x->connection, true);
+}
+
+int request_wait_close(struct request *r, struct co_scope *scope, int rc)
+{
+    struct exchange *x = exchange_of(r);
+
+    x->waiting = NULL;
+    return co_scope_close(scope, rc);
+}
+
+bool request_gone(const struct request *r)
+{
+    return exchange_of(r)->gone;
+}
+
+bool request_stopping(const struct request *r)
+{
+    return exchange_of(r)->api->stopping;
+}
+
+void request_stream(struct request *r, struct reply *reply)
+{
+    struct exchange *x = exchange_of(r);
+
+    x->reply = *reply;
+    x->out = x->reply.body;
+    x->reply.body = (struct buf){ 0 };
+    x->streaming = true;
+    x->ready = true;
+    exchange_wake(x);
+}
+
+int request_write(struct request *r, const void *data, size_t n)
+{
+    struct exchange *x = exchange_of(r);
+    int rc = 0;
+
+    while (!x->gone && x->out.n > STREAM_HIGH_BYTES && rc == 0)
+        rc = co_condition_wait(&x->moved);
+    if (x->gone)
+        return -ECANCELED;
+    if (rc == 0)
+        rc = buf_append(&x->out, data, n);
+    if (rc == 0)
+        exchange_wake(x);
+    return rc;
+}
+
+bool exchange_call(
+        struct exchange *x, const char *method, const char *version, const char *data, size_t n)
+{
+    switch (x->phase) {
+    case EXCHANGE_HEAD:
+        return intake_head(x, method, version);
+    case EXCHANGE_BODY:
+        if (data)
+            return intake_body(x, data, n);
+        intake_end(x);
+        return x->ready ? answer_send(x) : true;
+    case EXCHANGE_ANSWER:
+        if (x->ready)
+            return answer_send(x);
+        if (x->gone)
+            return false;
+        exchange_suspend(x);
+        return true;
+    case EXCHANGE_SENT:
+        return false;
+    }
+    return false;
+}

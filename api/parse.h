@@ -1,0 +1,10 @@
+/* The codec from a coroutine: small texts on the loop's stack, large ones on a pool thread. */
+#pragma once
+
+#include "api/codec.h"
+
+/* Suspends. As codec_job() and codec_batch(), with the rules of now; -ECANCELED as well. */
+int parse_job(
+        struct service *s, const char *text, size_t n, struct job_spec *ret, struct faults *faults);
+int parse_batch(struct service *s, const char *text, size_t n, struct batch *ret_options,
+        struct job_spec **ret_specs, size_t *ret_n, struct faults *faults);

@@ -1,0 +1,58 @@
+/*
+ * An answer before it is sent: plain data. Errors are problem documents (RFC 9457); the one table
+ * from -errno to a status is here.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/base/buf.h"
+
+struct faults;
+
+#define REPLY_JSON        "application/json"
+#define REPLY_NDJSON      "application/x-ndjson"
+#define REPLY_PROBLEM     "application/problem+json"
+#define REPLY_HEADERS_MAX 8
+
+struct reply_header {
+    const char *name; /* a literal */
+    char *value;      /* owned */
+};
+
+struct reply {
+    unsigned status;
+    char *type; /* Content-Type; owned; NULL: none */
+    struct buf body;
+    int fd; /* a file that is the body instead; owned; -1: none */
+    int64_t fd_bytes;
+    struct reply_header headers[REPLY_HEADERS_MAX];
+    size_t n_headers;
+    bool close; /* end the connection after it */
+};
+
+#define REPLY_INIT \
+    {              \
+        .fd = -1   \
+    }
+
+void reply_done(struct reply *r);
+/* -ENOMEM. */
+int reply_set_type(struct reply *r, const char *type);
+__attribute__((format(printf, 3, 4))) int reply_add_header(
+        struct reply *r, const char *name, const char *format, ...);
+/* Makes *r a problem; what it held before is dropped. `faults` may be NULL. */
+__attribute__((format(printf, 4, 5))) void reply_problem(
+        struct reply *r, unsigned status, const struct faults *faults, const char *format, ...);
+/* The problem that a handler's -errno stands for. */
+void reply_error(struct reply *r, int rc);
+/* The status of reply_error(). */
+unsigned reply_error_status(int rc);
+const char *reply_error_detail(int rc);
+/* A whole HTTP/1.1 answer with a problem and Connection: close, for where there is nothing but a
+ * descriptor; its length. */
+size_t reply_format_raw(unsigned status, const char *detail, char *text, size_t size);
+/* The standard's reason phrase, or "Error". */
+const char *reply_status_title(unsigned status);

@@ -1,0 +1,36 @@
+/*
+ * The HTTP control API: listeners of our own, libmicrohttpd behind them, one coroutine for each
+ * request (DESIGN sections 4, 8 and 9).
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/base/error.h"
+
+struct api;
+struct loop;
+struct service;
+
+struct api_options {
+    const char *const *
+            listen; /* "127.0.0.1:8470", "[::1]:8470", "unix:/run/baedald/api.sock"; NULL-terminated */
+    int64_t max_wait_us;    /* cap of ?wait= and Prefer: wait */
+    int64_t max_body_bytes; /* of a JSON request */
+    int64_t max_bulk_bytes; /* of an NDJSON upload */
+    unsigned max_lines;     /* of an NDJSON upload */
+    unsigned max_connections;
+    int64_t header_timeout_us; /* to send a whole request header */
+};
+
+/* Binds the listeners (or takes those that the service manager handed over) and serves nothing yet.
+ * -EADDRINUSE and the like with one clear line, naming the address. */
+int api_new(struct loop *loop, const struct api_options *options, struct api **ret,
+        struct error *ret_why);
+/* Starts to accept and to answer. From the main coroutine, once the service has started. */
+int api_start(struct api *a, struct service *s);
+/* Suspends. Stops accepting, ends what waits, lets answers go out until `deadline_ns`. */
+int api_stop(struct api *a, int64_t deadline_ns);
+/* After api_stop(), or without api_start(). */
+struct api *api_free(struct api *a);
