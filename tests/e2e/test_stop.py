@@ -1,0 +1,202 @@
+"""SIGTERM and SIGINT, and what the service manager is told."""
+
+import signal
+import threading
+import time
+
+from tests.e2e.case import Case
+from tests.fixture.daemon import Daemon
+
+
+class Stop(Case):
+    def test_idle(self):
+        """SIGTERM and SIGINT end an idle daemon at once with exit 0."""
+        daemon = self.use(Daemon())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            started = time.monotonic()
+            daemon.stop(number)
+            self.assertLess(time.monotonic() - started, 5)
+            daemon.start()
+
+    def test_in_flight(self):
+        """What is in flight is finished within drain_timeout, and not sent again."""
+        daemon = self.use(Daemon({"scheduler": {"drain_timeout": "10s"}}))
+        origin = self.origin()
+        jobs = [self.submit({"kind": "fetch", "url": origin.url(f"/ok/{n}?ms=700")})
+                for n in range(10)]
+        origin.wait_for(10)
+        daemon.stop()
+        daemon.start()
+        for job in jobs:
+            self.assertEqual(self.get(job["id"])["state"], "succeeded")
+        self.assertEqual(len(origin.seen()), 10)
+
+    def test_waiters_get_an_answer(self):
+        """Who waits for a job that ends while the daemon drains gets it."""
+        daemon = self.use(Daemon({"scheduler": {"drain_timeout": "10s"}}))
+        origin = self.origin()
+        job = self.submit({"kind": "fetch", "url": origin.url("/ok?ms=600")})
+        answers = []
+        waiter = threading.Thread(target=lambda: answers.append(
+            self.api.get(f"/v1/jobs/{job['id']}?wait=30s")))
+        waiter.start()
+        origin.wait_for(1)
+        time.sleep(0.2)  # lets the waiter's request arrive; nothing there tells that it has
+        daemon.stop()
+        waiter.join(20)
+        self.assertEqual(answers[0].status, 200)
+        self.assertIn(answers[0].json()["state"], ("succeeded", "running"))
+
+    def test_drain_timeout(self):
+        """What does not end in drain_timeout is due again at the next start."""
+        daemon = self.use(Daemon({"scheduler": {"drain_timeout": "400ms"}}))
+        origin = self.origin()
+        job = self.submit({"kind": "fetch", "url": origin.url("/silent"), "timeout": "60s"})
+        origin.wait_for(1)
+        started = time.monotonic()
+        daemon.stop()
+        self.assertGreaterEqual(time.monotonic() - started, 0.35)
+        self.assertLess(time.monotonic() - started, 5)
+        self.assertTrue(origin.seen()[0].gone.wait(5))
+        daemon.start()
+        origin.wait_for(2)
+        self.assertEqual(self.get(job["id"])["state"], "running")
+        self.cancel(job["id"])
+
+    def test_queued_jobs_are_not_started(self):
+        """While it drains the daemon starts nothing new; the rest runs after the start."""
+        daemon = self.use(Daemon({"lanes": [{"origin": "default", "concurrency": 2}],
+                                  "scheduler": {"drain_timeout": "10s"}}))
+        origin = self.origin()
+        batch = self.batch({"run": "gather", "jobs": [
+            {"kind": "fetch", "url": origin.url("/ok?ms=500")}] * 8}, "")
+        origin.wait_for(2)
+        daemon.stop()
+        self.assertEqual(len(origin.seen()), 2)
+        daemon.start()
+        ended = self.get_batch(batch["id"], "?wait=60s")
+        self.assertEqual(ended["counts"]["succeeded"], 8)
+        self.assertEqual(len(origin.seen()), 8)
+
+    def test_no_new_jobs(self):
+        """While it drains new jobs are refused with 503, or nobody listens any more."""
+        daemon = self.use(Daemon({"scheduler": {"drain_timeout": "5s"}}))
+        origin = self.origin()
+        self.submit({"kind": "fetch", "url": origin.url("/ok?ms=1000")})
+        origin.wait_for(1)
+        daemon.send(signal.SIGTERM)
+        daemon.notify.expect("STOPPING")
+        try:
+            reply = self.api.post("/v1/jobs", {"kind": "delivery"})
+        except OSError:
+            reply = None
+        if reply is not None:
+            self.check_problem(reply, 503)
+        self.assertEqual(daemon.wait(), 0)
+
+    def test_streams_and_connections(self):
+        """Open streams, idle connections and half requests do not hold up the stop."""
+        daemon = self.use(Daemon({"scheduler": {"drain_timeout": "2s"}}))
+        batch = self.batch({"run": "gather", "jobs": [{"kind": "delivery", "wait": "60s"}] * 3}, "")
+        stream = self.api.stream(f"/v1/batches/{batch['id']}/results")
+        self.addCleanup(stream.close)
+        idle, half = self.api.socket(), self.api.socket()
+        self.addCleanup(idle.close)
+        self.addCleanup(half.close)
+        half.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Le")
+        started = time.monotonic()
+        daemon.stop()
+        self.assertLess(time.monotonic() - started, 8)
+        self.assertEqual(list(stream), [])
+        daemon.start()
+        self.assertEqual(self.get_batch(batch["id"])["state"], "running")
+
+    def test_second_signal(self):
+        """A second SIGTERM while it drains does no harm."""
+        daemon = self.use(Daemon({"scheduler": {"drain_timeout": "1s"}}))
+        origin = self.origin()
+        self.submit({"kind": "fetch", "url": origin.url("/silent")})
+        origin.wait_for(1)
+        daemon.send(signal.SIGTERM)
+        daemon.notify.expect("STOPPING")
+        daemon.stop()
+
+    def test_in_the_middle_of_a_lot(self):
+        """A stop in the middle of thousands of jobs loses none."""
+        daemon = self.use(Daemon())
+        batch = self.batch({"run": "gather", "jobs": [
+            {"kind": "delivery", "wait": f"{n % 500}ms"} for n in range(5000)]}, "")
+        for _ in range(3):
+            daemon.restart()
+        ended = self.get_batch(batch["id"], "?wait=60s")
+        self.assertEqual(ended["counts"]["succeeded"], 5000)
+
+
+class Notify(Case):
+    """sd_notify(3)."""
+
+    def test_order(self):
+        """READY; RELOADING with its clock in one message, READY again; STOPPING."""
+        daemon = self.use(Daemon())
+        before = time.monotonic()
+        daemon.reload()
+        after = time.monotonic()
+        daemon.send(signal.SIGTERM)
+        daemon.notify.expect("STOPPING", 30)
+        messages = [message for message in daemon.notify.messages
+                    if {"READY", "RELOADING", "STOPPING"} & set(message)]
+        self.assertEqual([next(key for key in ("READY", "RELOADING", "STOPPING") if key in message)
+                          for message in messages], ["READY", "RELOADING", "READY", "STOPPING"])
+        clock = int(messages[1]["MONOTONIC_USEC"]) / 1e6
+        self.assertGreaterEqual(clock, before - 0.001)
+        self.assertLessEqual(clock, after + 0.001)
+        self.assertEqual(daemon.wait(), 0)
+
+    def test_ready_means_ready(self):
+        """When READY has come the API answers and /readyz is 200."""
+        daemon = Daemon()
+        self.use(daemon)
+        for _ in range(5):
+            self.assertEqual(self.api.get("/readyz").status, 200)
+            daemon.restart()
+
+    def test_failed_reload_is_ready_again(self):
+        """READY follows a reload that failed, with a status that says so."""
+        daemon = self.use(Daemon())
+        good = daemon.configuration.read_text()
+        daemon.configuration.write_text(good + "nonsense = 1;\n")
+        message = daemon.reload()
+        self.assertTrue(message.get("STATUS"), message)
+        self.check_alive()
+
+    def test_watchdog(self):
+        """A manager that asks for it gets its ping in time."""
+        daemon = self.use(Daemon(environment={"WATCHDOG_USEC": "400000"}))
+        for _ in range(3):
+            started = time.monotonic()
+            daemon.notify.expect("WATCHDOG", 5)
+            self.assertLess(time.monotonic() - started, 0.4)
+
+
+class Log(Case):
+    def test_readable(self):
+        """The log is lines of text, a few for a start and a stop."""
+        daemon = self.use(Daemon())
+        daemon.stop()
+        lines = daemon.stderr().splitlines()
+        self.assertGreaterEqual(len(lines), 1)
+        self.assertLess(len(lines), 20)
+        for line in lines:
+            self.assertTrue(line.isprintable(), line)
+
+    def test_hostile_input_makes_no_lines(self):
+        """What clients and targets send forges no line of the log."""
+        daemon = self.use(Daemon({"log": {"level": "debug"}}))
+        origin = self.origin()
+        self.api.get("/v1/jobs/%0aFORGED-1")
+        self.finish({"kind": "fetch", "url": origin.url("/to/302?url=%0d%0aFORGED-2://x")})
+        self.api.post("/v1/jobs?wait=5s", {"kind": "delivery", "name": "a\nFORGED-3\x1b[31m"})
+        daemon.stop()
+        for line in daemon.stderr().splitlines():
+            self.assertFalse(line.startswith("FORGED"), line)
+            self.assertNotIn("\x1b", line)
