@@ -31,6 +31,23 @@ static void activation_show_running(struct record *r, bool running)
     j->running = running;
 }
 
+static void activation_enter_busy(struct record *r)
+{
+    assert(!r->busy);
+    r->busy = true;
+    list_append(&r->engine->busy, &r->busy_place);
+    r->engine->n_busy++;
+}
+
+static void activation_leave_busy(struct record *r)
+{
+    assert(r->busy);
+    r->busy = false;
+    list_remove(&r->busy_place);
+    if (--r->engine->n_busy == 0)
+        co_condition_notify_all(&r->engine->quiet);
+}
+
 /* --- the end of a step: commit, then apply --- */
 
 /* Suspends. Until it is committed, however long the disk is full; -errno: it never will be. */
@@ -148,7 +165,7 @@ static void activation_release(struct record *r)
     struct engine *e = r->engine;
 
     activation_show_running(r, false);
-    r->busy = false;
+    activation_leave_busy(r);
     if (job_state_ended(r->job->state)) {
         due_remove(&e->due, &r->deadline);
         records_end(&e->records, r);
@@ -156,8 +173,6 @@ static void activation_release(struct record *r)
     } else if (!e->stopping) {
         activation_schedule(r);
     }
-    if (--e->n_busy == 0)
-        co_condition_notify_all(&e->quiet);
 }
 
 /* --- ends from outside --- */
@@ -274,8 +289,7 @@ static void activation_admitted(struct lane_entry *entry)
             log_error("no memory to start a job: it waits for the next start of the daemon");
         return;
     }
-    r->busy = true;
-    e->n_busy++;
+    activation_enter_busy(r);
     activation_show_running(r, true);
 }
 
@@ -293,11 +307,9 @@ static void activation_withdraw(struct record *r)
 {
     struct engine *e = r->engine;
 
-    assert(!r->busy);
     due_remove(&e->due, &r->due);
     lane_withdraw(&e->lanes, &r->entry);
-    r->busy = true;
-    e->n_busy++;
+    activation_enter_busy(r);
 }
 
 static int activation_end_main(void *arg)
@@ -316,8 +328,7 @@ static void activation_end_soon(struct record *r)
     activation_withdraw(r);
     if (co_spawn_detached("job end", activation_end_main, r) == 0)
         return;
-    r->busy = false;
-    e->n_busy--;
+    activation_leave_busy(r);
     if (due_add(&e->due, &r->due, clock_now_us(&e->clock) + SPAWN_RETRY_US) < 0)
         log_error("no memory to end a job: it ends at the next start of the daemon");
 }

@@ -29,7 +29,8 @@ struct engine {
     struct uuid7_source ids;
     unsigned max_jobs; /* not ended, with those on their way into the store */
     unsigned n_submitting;
-    unsigned n_busy;           /* records that are busy */
+    struct list busy; /* records: the live set */
+    unsigned n_busy;
     struct co_condition quiet; /* n_busy has become 0 */
     bool started, stopping;
 };

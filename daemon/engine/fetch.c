@@ -214,8 +214,7 @@ static struct attempt *fetch_add_attempt(struct fetch_try *t)
 /* Whether the job minds that a request is done twice. */
 static bool fetch_may_repeat(const struct job_spec *spec, const char *method)
 {
-    return spec->on_unknown == UNKNOWN_RETRY &&
-            (spec->idempotent || method_is_idempotent(method));
+    return spec->on_unknown == UNKNOWN_RETRY && (spec->idempotent || method_is_idempotent(method));
 }
 
 /* One exchange; its attempt becomes the try's last one, even when it was stopped. Suspends. */

@@ -37,6 +37,7 @@ struct record *record_new(struct engine *e, struct job *job)
     r->engine = e;
     r->job = job;
     list_init(&r->place);
+    list_init(&r->busy_place);
     list_init(&r->member);
     list_init(&r->held);
     due_item_init(&r->due, NULL);

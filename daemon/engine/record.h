@@ -23,6 +23,7 @@ struct record {
     struct run *run; /* its batch, while that runs; NULL: none */
     struct table_node by_key;
     struct list place;        /* in records.active, or records.recent once it has ended */
+    struct list busy_place;   /* in engine->busy */
     struct list member;       /* in run->members while it has not ended */
     struct list held;         /* in run->held while it is held */
     struct due_item due;      /* next activation */

@@ -12,7 +12,8 @@
 #include "daemon/engine/rules.h"
 #include "daemon/transfer/transfer.h"
 
-#define START_PAGE 512 /* jobs that the start reads at a time */
+#define START_PAGE   512 /* jobs that the start reads at a time */
+#define SUBMIT_SLICE 512 /* jobs that are made or let in before others get their turn */
 
 int service_new(struct loop *loop, const struct service_options *options, struct transfer *t,
         struct store *s, struct egress *e, struct service **ret, struct error *ret_why)
@@ -28,6 +29,7 @@ int service_new(struct loop *loop, const struct service_options *options, struct
     engine->max_jobs = options->max_jobs;
     engine->ids.last_key = store_last_key(s);
     records_init(&engine->records);
+    list_init(&engine->busy);
     due_init(&engine->due, loop, &engine->clock);
     co_condition_init(&engine->quiet);
     rc = lanes_init(&engine->lanes, options->max_active, options->lane_concurrency, options->lanes,
@@ -299,6 +301,8 @@ static int service_make_jobs(
     for (size_t i = 0; i < n; i++) {
         struct job_spec spec = specs[i];
 
+        if (i % SUBMIT_SLICE == SUBMIT_SLICE - 1)
+            co_yield();
         ret[i] = job_new(&spec);
         if (!ret[i]) {
             service_drop_jobs(ret, i, specs);
@@ -327,6 +331,8 @@ static void service_let_in(struct engine *e, struct job *const *jobs, size_t n)
     struct record *r;
 
     for (size_t i = 0; i < n; i++) {
+        if (i % SUBMIT_SLICE == SUBMIT_SLICE - 1)
+            co_yield();
         if (service_adopt(e, jobs[i], &r) < 0)
             log_error("no memory for an accepted job: it waits for the next start of the daemon");
         else if (!e->stopping)
@@ -339,19 +345,19 @@ int service_submit(struct service *s, struct job_spec *specs, size_t n, struct j
     struct engine *e = engine_of(s);
     int rc = service_admit(e, n);
 
-    if (rc == 0)
-        rc = service_make_jobs(e, specs, n, NULL, ret_jobs);
     if (rc < 0)
         return rc;
     e->n_submitting += (unsigned)n;
-    rc = store_insert(e->store, ret_jobs, n);
-    e->n_submitting -= (unsigned)n;
-    if (rc < 0) {
-        service_drop_jobs(ret_jobs, n, specs);
-        return rc;
+    rc = service_make_jobs(e, specs, n, NULL, ret_jobs);
+    if (rc == 0) {
+        rc = store_insert(e->store, ret_jobs, n);
+        if (rc < 0)
+            service_drop_jobs(ret_jobs, n, specs);
     }
-    service_let_in(e, ret_jobs, n);
-    return 0;
+    if (rc == 0)
+        service_let_in(e, ret_jobs, n);
+    e->n_submitting -= (unsigned)n;
+    return rc;
 }
 
 static int service_make_batch(
@@ -377,18 +383,23 @@ static int service_make_batch(
 static int service_insert_batch(struct engine *e, const struct batch *b, struct job_spec *specs,
         struct job **jobs, size_t n)
 {
-    int rc;
+    struct run *run;
+    int rc = store_insert_batch(e->store, b, jobs, n);
 
-    e->n_submitting += (unsigned)n;
-    rc = store_insert_batch(e->store, b, jobs, n);
-    e->n_submitting -= (unsigned)n;
     if (rc < 0) {
         service_drop_jobs(jobs, n, specs);
         return rc;
     }
-    if (!run_new(e, &e->runs, b))
+    run = run_new(e, &e->runs, b);
+    if (!run) {
         log_error("no memory for an accepted batch: it ends at the next start of the daemon");
+        return 0;
+    }
+    run->users++;
     service_let_in(e, jobs, n);
+    co_condition_notify_all(&run->changed); /* who cancels the batch looks for members again */
+    run->users--;
+    run_drop_unused(&e->runs, run);
     return 0;
 }
 
@@ -405,12 +416,15 @@ int service_submit_batch(struct service *s, const struct batch *options, struct 
     if (!jobs || !ids)
         return -ENOMEM;
     rc = service_admit(e, n);
-    if (rc == 0)
-        rc = service_make_batch(e, options, n, &b);
+    if (rc < 0)
+        return rc;
+    e->n_submitting += (unsigned)n;
+    rc = service_make_batch(e, options, n, &b);
     if (rc == 0)
         rc = service_make_jobs(e, specs, n, &b, jobs);
     if (rc == 0)
         rc = service_insert_batch(e, &b, specs, jobs, n);
+    e->n_submitting -= (unsigned)n;
     if (rc < 0)
         return rc;
 
