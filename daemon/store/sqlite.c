@@ -20,12 +20,11 @@
  * growing it (no metadata). So it is folded into the database before it gets long, and truncated
  * only after an unusually large transaction.
  */
-#define WAL_IDLE_PAGES \
-    1000 /* folded in when there is time: what a start after a crash has to read */
-#define WAL_BUSY_PAGES 4000  /* folded in whatever waits: some 20 ms */
-#define WAL_MAX_PAGES  16384 /* 64 MiB: truncated too */
+#define WAL_IDLE_PAGES 500 /* 4 MiB: folded in when there is time; a start after a crash reads it */
+#define WAL_BUSY_PAGES 2000 /* 16 MiB: folded in whatever waits; some 20 ms */
+#define WAL_MAX_PAGES  8192 /* 64 MiB: truncated too */
 
-/* Reading all of a file takes about a second per GiB: beyond this only the table of jobs is checked. */
+/* Reading a whole file takes some two seconds per GiB: a larger one is only checked for what a start needs. */
 #define CHECK_ALL_MAX_BYTES (1LL << 30)
 
 static int sqlite_exec(struct sqlite *d, const char *sql)
@@ -51,6 +50,7 @@ static int sqlite_configure(struct sqlite *d)
     sqlite3_db_config(d->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
     return sqlite_exec(d,
             "PRAGMA locking_mode=EXCLUSIVE;"
+            "PRAGMA page_size=8192;" /* of a new file; an eighth less CPU per job than 4096 */
             "PRAGMA auto_vacuum=INCREMENTAL;" /* of a new file; costs nothing measurable */
             "PRAGMA cell_size_check=ON;"
             "PRAGMA mmap_size=0;"
@@ -79,7 +79,7 @@ static int sqlite_check_file(struct sqlite *d, const char *path, struct error *r
     int code, rc;
 
     code = sqlite3_prepare_v2(
-            d->db, all ? "PRAGMA quick_check(1)" : "PRAGMA quick_check(job)", -1, &st, NULL);
+            d->db, all ? "PRAGMA quick_check(1)" : "PRAGMA quick_check(live)", -1, &st, NULL);
     if (code == SQLITE_OK)
         code = sqlite3_step(st);
     if (code != SQLITE_ROW) {

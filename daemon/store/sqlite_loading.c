@@ -70,11 +70,14 @@ void loading_done(struct sqlite *d)
 
 int loading_begin(struct sqlite *d, const struct batch *b)
 {
+    struct loading *l = loading_get(d, b->id.key);
     struct batch hidden = *b;
 
-    hidden.state = BATCH_LOADING;
-    if (!loading_get(d, b->id.key) && !loading_add(d, b->id.key))
+    if (l && l->dropping)
+        return -EEXIST;
+    if (!l && !loading_add(d, b->id.key))
         return -ENOMEM;
+    hidden.state = BATCH_LOADING;
     return sqlite_write_batch(d, &hidden);
 }
 

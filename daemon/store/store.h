@@ -38,7 +38,7 @@ int store_open(const struct store_options *options, void (*failed)(void *arg), v
         struct store **ret, struct error *ret_why);
 /* Finishes what waits, closes the database, releases the lock. No call may be suspended in it. */
 struct store *store_close(struct store *s);
-/* The directory of body files; the store's, stays open. */
+/* The directory of body files, whose names begin with the job's id as text; the store's, stays open. */
 int store_bodies_fd(const struct store *s);
 /* The greatest job or batch key that is in use; 0: none. */
 int64_t store_last_key(const struct store *s);
@@ -73,10 +73,10 @@ void store_body_done(struct store_body *b);
 int store_get_body(struct store *s, struct uuid7 id, enum job_step step, struct store_body *ret);
 
 struct store_filter {
-    unsigned states;                     /* bits 1 << enum job_state; 0: all */
+    unsigned states;                     /* bits 1 << enum job_state, as stored; 0: all */
     int kind;                            /* enum job_kind, or -1: all */
     struct uuid7 batch;                  /* key 0: all */
-    const char *lane;                    /* origin; NULL: all */
+    const char *lane;                    /* origin of one of its requests; NULL: all */
     const char *label_key, *label_value; /* NULL: all */
 };
 

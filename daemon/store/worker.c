@@ -53,19 +53,41 @@ static struct op *queue_take(struct op_queue *q)
 
 static void op_deliver(struct mail *m)
 {
-    co_event_set(&CONTAINER_OF(m, struct op, mail)->done);
+    struct op *next;
+
+    for (struct op *op = CONTAINER_OF(m, struct op, mail); op; op = next) {
+        next = op->also;
+        co_event_set(&op->done);
+    }
 }
 
-/* After this the operation is its caller's again. */
-static void op_send_home(struct op *op, int rc)
+/* After this they are their callers' again. */
+static void worker_send_home(struct worker *w)
+{
+    struct op *first = w->homeward;
+
+    if (!first)
+        return;
+    w->homeward = NULL;
+    first->mail.deliver = op_deliver;
+    co_post(first->home, &first->mail);
+}
+
+static void worker_dismiss(struct worker *w, struct op *op, int rc)
 {
     if (!op->home) {
         free(op);
         return;
     }
     op->rc = rc;
-    op->mail.deliver = op_deliver;
-    co_post(op->home, &op->mail);
+    op->also = NULL;
+    if (w->homeward && w->homeward->home != op->home)
+        worker_send_home(w);
+    if (w->homeward)
+        w->homeward_last->also = op;
+    else
+        w->homeward = op;
+    w->homeward_last = op;
 }
 
 static void worker_finish(struct worker *w, struct op *op, int rc)
@@ -73,7 +95,7 @@ static void worker_finish(struct worker *w, struct op *op, int rc)
     if (op->class->settle && op->class->settle(op, w->options.db, rc))
         queue_put(&w->writes, op);
     else
-        op_send_home(op, rc);
+        worker_dismiss(w, op, rc);
 }
 
 static void worker_finish_all(struct worker *w, struct op_queue *q, int rc)
@@ -203,7 +225,7 @@ static void worker_read(struct worker *w)
     struct op *op;
 
     while ((op = queue_take(&w->reads))) {
-        op_send_home(op, op->class->run(op, w->options.db));
+        worker_dismiss(w, op, op->class->run(op, w->options.db));
         if (clock_mono_us() >= until_us)
             return;
     }
@@ -247,15 +269,16 @@ static void worker_turn(struct worker *w)
     if (w->broken) {
         worker_finish_all(w, &w->writes, -EIO);
         worker_finish_all(w, &w->reads, -EIO);
-        return;
-    }
-    if (w->writes.first)
+    } else if (w->writes.first) {
         worker_group(w);
-    w->untidy = true;
+        w->untidy = true;
+    }
+    worker_send_home(w);
     if (!w->broken && sqlite_wants_tidy(w->options.db, false))
         worker_tidy(w);
-    if (w->reads.first && !w->broken)
+    if (!w->broken && w->reads.first)
         worker_read(w);
+    worker_send_home(w);
 }
 
 static void *worker_main(void *arg)

@@ -31,7 +31,8 @@ struct op {
     const struct op_class *class;
     struct co_loop *home;
     struct co_event done;
-    unsigned rows; /* row operations that it stands for */
+    struct op *also; /* goes home with it */
+    unsigned rows;   /* row operations that it stands for */
     int rc;
 };
 
@@ -55,6 +56,7 @@ struct worker {
     struct mailbox mailbox;
     struct mail stop;
     struct op_queue writes, reads;
+    struct op *homeward, *homeward_last; /* done, to be sent home together: one wake-up for all */
     int64_t space_checked_us;
     bool space_short;
     bool stopping;

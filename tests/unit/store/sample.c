@@ -230,8 +230,7 @@ static struct attempt make_attempt(const struct job *j)
     return a;
 }
 
-void sample_step_init(
-        struct sample_step *s, struct job *j, enum job_state state, const char *body)
+void sample_step_init(struct sample_step *s, struct job *j, enum job_state state, const char *body)
 {
     struct checkpoint *c = &s->checkpoint;
 

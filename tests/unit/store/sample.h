@@ -41,8 +41,7 @@ struct sample_step {
 };
 
 /* The job goes on, or ends, with status 200 and this body (NULL: none) for its present step. */
-void sample_step_init(
-        struct sample_step *s, struct job *j, enum job_state state, const char *body);
+void sample_step_init(struct sample_step *s, struct job *j, enum job_state state, const char *body);
 /* Applies it to the job, as after the commit, and frees the rest. */
 void sample_step_apply(struct sample_step *s);
 void sample_step_done(struct sample_step *s);

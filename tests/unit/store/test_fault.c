@@ -1,5 +1,5 @@
 /*
- * Disks that are full or broken. The calls by which SQLite writes are taken over by this program:
+ * Disks that are full, broken or slow. The calls by which SQLite writes are taken over by this program:
  * the dynamic linker prefers its functions to those of libc.
  */
 #include <errno.h>
@@ -14,14 +14,14 @@
 #include "daemon/base/cleanup.h"
 #include "tests/unit/store/place.h"
 
-#define LOG_FRAME 4120 /* a page of the log */
+#define LOG_FRAME (8192 + 24) /* a page in the log */
 
 static struct {
     atomic_int write_error, sync_error; /* an errno, or 0 */
-    atomic_int write_at, sync_at; /* how many calls until the one that fails; 0: all fail */
-    bool once; /* after that one all is well */
-    atomic_llong end; /* no byte beyond it can be written; 0: no limit */
-    atomic_bool hold; /* the next write waits for `go` */
+    atomic_int write_at, sync_at;       /* how many calls until the one that fails; 0: all fail */
+    bool once;                          /* after that one all is well */
+    atomic_llong end;                   /* no byte beyond it can be written; 0: no limit */
+    atomic_bool hold;                   /* the next write waits for `go` */
     atomic_int held;
     sem_t go;
 } fault;
@@ -53,12 +53,18 @@ static ssize_t fault_write(int fd, const void *data, size_t n, off_t at)
     return syscall(SYS_pwrite64, fd, data, n, at);
 }
 
-ssize_t pwrite(int fd, const void *data, size_t n, off_t at)
+/* The linker's names: what the C name pwrite stands for depends on _FILE_OFFSET_BITS. */
+ssize_t fault_pwrite(int fd, const void *data, size_t n, off_t at) __asm__("pwrite");
+ssize_t fault_pwrite64(int fd, const void *data, size_t n, off_t at) __asm__("pwrite64");
+int fault_fsync(int fd) __asm__("fsync");
+int fault_fdatasync(int fd) __asm__("fdatasync");
+
+ssize_t fault_pwrite(int fd, const void *data, size_t n, off_t at)
 {
     return fault_write(fd, data, n, at);
 }
 
-ssize_t pwrite64(int fd, const void *data, size_t n, off_t at)
+ssize_t fault_pwrite64(int fd, const void *data, size_t n, off_t at)
 {
     return fault_write(fd, data, n, at);
 }
@@ -72,12 +78,12 @@ static int fault_sync(int fd)
     return (int)syscall(SYS_fdatasync, fd);
 }
 
-int fdatasync(int fd)
+int fault_fsync(int fd)
 {
     return fault_sync(fd);
 }
 
-int fsync(int fd)
+int fault_fdatasync(int fd)
 {
     return fault_sync(fd);
 }
@@ -204,7 +210,7 @@ static int compete(void *arg)
     struct rivals *r = arg;
     struct co_task tasks[3];
     int held = fault.held;
-    char body[40001];
+    static char body[40001];
 
     memset(body, 'x', sizeof(body) - 1);
     body[sizeof(body) - 1] = 0;
@@ -216,11 +222,11 @@ static int compete(void *arg)
 
     assert_int_equal(co_spawn("hold", hold_the_store, r->place, &tasks[0]), 0);
     while (fault.held == held)
-        assert_int_equal(co_yield (), 0);
+        assert_int_equal(co_yield(), 0);
     assert_int_equal(co_spawn("insert", rival_insert, r, &tasks[1]), 0);
     assert_int_equal(co_spawn("checkpoint", rival_checkpoint, r, &tasks[2]), 0);
-    assert_int_equal(co_yield (), 0);
-    fault.end = log_size(r->place) + 20 * LOG_FRAME; /* each needs some 13 */
+    assert_int_equal(co_yield(), 0);
+    fault.end = log_size(r->place) + 14 * LOG_FRAME; /* each needs some 8, what holds 3 */
     sem_post(&fault.go);
     assert_int_equal(co_gather(tasks, 3, NULL, 0), 0);
 
@@ -248,32 +254,25 @@ static int fill_up_in_a_batch(void *arg)
     struct place *p = arg;
     struct batch b = sample_batch(2000), found;
     struct job *j = sample_fetch(), **jobs = sample_jobs(&b);
+    int rc = -EEXIST;
 
     assert_int_equal(insert(p, j), 0);
-    fault.end = log_size(p) + 100 * LOG_FRAME; /* some slices */
+    fault.end = log_size(p) + 50 * LOG_FRAME; /* some slices */
     assert_int_equal(store_insert_batch(p->store, &b, jobs, 2000), -ENOSPC);
     assert_false(stored(p, jobs[0]));
-    fault.end = 0;
     assert_int_equal(store_get_batch(p->store, b.id, &found), -ENOENT);
-    assert_int_equal(store_insert_batch(p->store, &b, jobs, 2000), -EEXIST);
-    job_unref(j);
-    j = sample_fetch();
-    assert_int_equal(insert(p, j), 0);
+    fault.end = 0;
+    /* Once there is room again and something is written, what is left of it goes. */
+    for (int i = 0; rc == -EEXIST && i < 5000; i++) {
+        rc = store_insert_batch(p->store, &b, jobs, 2000);
+        assert_int_equal(co_sleep(1000000), 0);
+    }
+    assert_int_equal(rc, 0);
     assert_true(stored(p, j));
+    assert_true(stored(p, jobs[0]));
+    assert_true(stored(p, jobs[1999]));
     job_unref(j);
     sample_jobs_free(jobs, 2000);
-    return 0;
-}
-
-static int expect_two_jobs(void *arg)
-{
-    struct place *p = arg;
-    struct store_filter all = { .kind = -1 };
-    struct store_page page;
-
-    assert_int_equal(store_list(p->store, &all, 0, 10, false, &page), 0);
-    assert_int_equal(page.n, 2);
-    store_page_done(&page);
     return 0;
 }
 
@@ -282,10 +281,49 @@ static void half_a_batch_that_found_no_room_goes(void **state)
     struct place *p = *state;
 
     place_run(p, fill_up_in_a_batch, p);
-    place_run(p, expect_two_jobs, p);
-    place_close(p);
-    place_run(p, expect_two_jobs, p);
     assert_int_equal(p->failures, 0);
+}
+
+struct cancelled {
+    struct place *place;
+    struct job *job;
+};
+
+static int insert_cancelled(void *arg)
+{
+    struct cancelled *c = arg;
+
+    fault.hold = true;
+    assert_int_equal(insert(c->place, c->job), 0);
+    assert_true(co_cancelled());
+    return co_yield();
+}
+
+static int cancel_in_an_insert(void *arg)
+{
+    struct cancelled *c = arg;
+    int held = fault.held, result;
+    struct co_task t;
+
+    assert_int_equal(co_spawn("insert", insert_cancelled, c, &t), 0);
+    while (fault.held == held)
+        assert_int_equal(co_yield(), 0);
+    assert_int_equal(co_cancel(t), 0);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(co_yield(), 0);
+    sem_post(&fault.go);
+    assert_int_equal(co_await(t, &result), 0);
+    assert_int_equal(result, -ECANCELED);
+    assert_true(stored(c->place, c->job));
+    return 0;
+}
+
+static void a_call_is_not_cut_short(void **state)
+{
+    struct cancelled c = { .place = *state, .job = sample_full() };
+
+    place_run(c.place, cancel_in_an_insert, &c);
+    job_unref(c.job);
 }
 
 struct breakage {
@@ -392,8 +430,8 @@ static int check_work(void *arg)
 
     for (int i = 0; i < 6; i++)
         assert_int_equal(stored(w->place, w->jobs[i]), w->inserted[i]);
-    assert_int_equal(store_get_batch(w->place->store, w->batch.id, &b),
-            w->batch_inserted ? 0 : -ENOENT);
+    assert_int_equal(
+            store_get_batch(w->place->store, w->batch.id, &b), w->batch_inserted ? 0 : -ENOENT);
     for (int i = 0; i < 300; i++)
         assert_int_equal(stored(w->place, w->members[i]), w->batch_inserted);
     return 0;
@@ -493,6 +531,7 @@ int main(void)
         FAULT_TEST(a_full_disk_refuses_and_heals),
         FAULT_TEST(what_was_accepted_goes_before_what_is_new),
         FAULT_TEST(half_a_batch_that_found_no_room_goes),
+        FAULT_TEST(a_call_is_not_cut_short),
         FAULT_TEST(a_failed_fsync_is_the_end),
         FAULT_TEST(a_broken_disk_is_the_end),
         cmocka_unit_test(no_room_at_any_moment),

@@ -152,7 +152,8 @@ static void states_filter(void **state)
         expect(p, &(struct store_filter){ .kind = -1, .states = 1u << s }, (int[]){ s, -1 });
     expect(p, &(struct store_filter){ .kind = -1, .states = 1u << JOB_WAITING | 1u << JOB_FAILED },
             (int[]){ 3, 1, -1 });
-    expect(p, &(struct store_filter){ .kind = -1, .states = 1u << JOB_CANCELLED | 1u << JOB_FAILED },
+    expect(p,
+            &(struct store_filter){ .kind = -1, .states = 1u << JOB_CANCELLED | 1u << JOB_FAILED },
             (int[]){ 4, 3, -1 });
     expect(p, &(struct store_filter){ .kind = -1, .states = 1u << JOB_PENDING | 1u << JOB_WAITING },
             (int[]){ 1, 0, -1 });

@@ -1,65 +1,11 @@
-/* The driver alone: what is written comes back, what is no database of ours is refused. */
-#include "daemon/store/sqlite.h"
-
+/* The driver alone: what is written comes back. */
 #include <errno.h>
-#include <fcntl.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "daemon/store/sqlite_loading.h"
-#include "daemon/store/sqlite_read.h"
-#include "daemon/store/sqlite_write.h"
-#include "tests/unit/store/sample.h"
-
-static struct sqlite *open_database(const struct sample *s)
-{
-    struct sqlite *d = NULL;
-    struct error why;
-    int rc = sqlite_open(&(struct sqlite_options){ .path = s->database }, &d, &why);
-
-    if (rc < 0)
-        fail_msg("%s", why.text);
-    return d;
-}
-
-static void write_jobs(struct sqlite *d, struct job *const *jobs, size_t n)
-{
-    assert_int_equal(sqlite_begin(d), 0);
-    for (size_t i = 0; i < n; i++)
-        assert_int_equal(sqlite_write_job(d, jobs[i]), 0);
-    assert_int_equal(sqlite_commit(d), 0);
-}
-
-/* Commits the checkpoint and applies it to the job. */
-static void commit_step(struct sqlite *d, struct sample_step *step)
-{
-    assert_int_equal(sqlite_begin(d), 0);
-    assert_int_equal(sqlite_write_checkpoint(d, &step->checkpoint), 0);
-    assert_int_equal(sqlite_commit(d), 0);
-    sample_step_apply(step);
-}
-
-static void end_job(struct sqlite *d, struct job *j, enum job_state state, int64_t seq)
-{
-    struct sample_step step;
-
-    sample_step_init(&step, j, state, "x");
-    step.checkpoint.finished_seq = seq;
-    commit_step(d, &step);
-}
-
-static void assert_stored(struct sqlite *d, const struct job *j)
-{
-    struct job *stored = NULL;
-
-    assert_int_equal(sqlite_read_job(d, j->id, &stored), 0);
-    sample_assert_same(stored, j);
-    job_unref(stored);
-}
+#include "tests/unit/store/driver.h"
 
 static void a_job_comes_back_whole(void **state)
 {
@@ -435,8 +381,8 @@ static void a_running_batch_is_counted(void **state)
     sample_step_init(&step, jobs[4], JOB_WAITING, NULL);
     commit_step(d, &step);
 
-    b.counts[JOB_PENDING] = b.counts[JOB_WAITING] = b.counts[JOB_FAILED] =
-            b.counts[JOB_CANCELLED] = 1;
+    b.counts[JOB_PENDING] = b.counts[JOB_WAITING] = b.counts[JOB_FAILED] = b.counts[JOB_CANCELLED] =
+            1;
     b.counts[JOB_SUCCEEDED] = 2;
     b.work_us = 3 * 900;
     b.finished_us = jobs[3]->finished_us;
@@ -448,128 +394,6 @@ static void a_running_batch_is_counted(void **state)
     store_batches_done(&page);
     sqlite_close(d);
     sample_jobs_free(jobs, 6);
-}
-
-static void expect_refused(const struct sample *s, int rc, const char *text)
-{
-    struct sqlite *d = NULL;
-    struct error why = { "" };
-
-    assert_int_equal(sqlite_open(&(struct sqlite_options){ .path = s->database }, &d, &why), rc);
-    assert_null(d);
-    assert_non_null(strstr(why.text, text));
-    assert_non_null(strstr(why.text, s->database));
-}
-
-static void run_sql(const struct sample *s, const char *sql)
-{
-    sqlite3 *db;
-
-    assert_int_equal(sqlite3_open(s->database, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_close(db), SQLITE_OK);
-}
-
-static void a_newer_schema_is_refused(void **state)
-{
-    sqlite_close(open_database(*state));
-    run_sql(*state, "PRAGMA user_version=99");
-    expect_refused(*state, -ENOTSUP, "newer version");
-}
-
-static void the_database_of_another_is_refused(void **state)
-{
-    run_sql(*state, "CREATE TABLE t(x); INSERT INTO t VALUES(1)");
-    expect_refused(*state, -EBADMSG, "not a database of baedal");
-}
-
-static void no_database_is_refused(void **state)
-{
-    struct sample *s = *state;
-    int fd = open(s->database, O_WRONLY | O_CREAT, 0600);
-
-    for (int i = 0; i < 1000; i++)
-        assert_int_equal(write(fd, "this is a text, no database\n", 28), 28);
-    close(fd);
-    expect_refused(s, -EBADMSG, "damaged or no database");
-}
-
-/* Whatever page is damaged, the file is refused or was not read wrong. */
-static void a_damaged_database_is_refused(void **state)
-{
-    struct sample *s = *state;
-    struct sqlite *d = open_database(s);
-    struct job *jobs[40];
-    off_t size;
-    int fd, refused = 0;
-
-    for (int i = 0; i < 40; i++)
-        jobs[i] = sample_full();
-    write_jobs(d, jobs, 40);
-    sqlite_close(d);
-    fd = open(s->database, O_RDWR);
-    size = lseek(fd, 0, SEEK_END);
-    for (off_t at = 4096; at < size; at += 4096 * 7) {
-        char before[64], garbage[64];
-        struct error why;
-
-        memset(garbage, 0xa5, sizeof(garbage));
-        assert_int_equal(pread(fd, before, sizeof(before), at), sizeof(before));
-        assert_int_equal(pwrite(fd, garbage, sizeof(garbage), at), sizeof(garbage));
-        d = NULL;
-        if (sqlite_open(&(struct sqlite_options){ .path = s->database }, &d, &why) == -EBADMSG)
-            refused++;
-        sqlite_close(d);
-        assert_int_equal(pwrite(fd, before, sizeof(before), at), sizeof(before));
-    }
-    close(fd);
-    assert_true(refused > 10);
-    d = open_database(s);
-    assert_stored(d, jobs[39]);
-    sqlite_close(d);
-    for (int i = 0; i < 40; i++)
-        job_unref(jobs[i]);
-}
-
-static void what_a_crash_left_in_the_log_is_read(void **state)
-{
-    struct job *j = sample_full();
-    struct sqlite *d;
-    int status;
-    pid_t child = fork();
-
-    if (child == 0) {
-        write_jobs(open_database(*state), &j, 1);
-        _exit(0);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
-    d = open_database(*state);
-    assert_stored(d, j);
-    sqlite_close(d);
-    job_unref(j);
-}
-
-static void the_log_is_folded_and_used_again(void **state)
-{
-    struct sqlite *d = open_database(*state);
-    struct job *j[200];
-
-    assert_false(sqlite_wants_tidy(d, true));
-    for (int i = 0; i < 200; i++)
-        j[i] = sample_full();
-    write_jobs(d, j, 200);
-    assert_true(sqlite_wants_tidy(d, true));
-    assert_int_equal(sqlite_tidy(d), 0);
-    assert_false(sqlite_wants_tidy(d, true));
-    for (int i = 0; i < 200; i++) {
-        assert_stored(d, j[i]);
-        end_job(d, j[i], JOB_SUCCEEDED, 0);
-    }
-    assert_stored(d, j[199]);
-    sqlite_close(d);
-    for (int i = 0; i < 200; i++)
-        job_unref(j[i]);
 }
 
 static void nobody_sees_a_batch_that_loads(void **state)
@@ -654,12 +478,6 @@ int main(void)
         SAMPLE_TEST(released_jobs_may_go_on),
         SAMPLE_TEST(a_batch_comes_back),
         SAMPLE_TEST(a_running_batch_is_counted),
-        SAMPLE_TEST(a_newer_schema_is_refused),
-        SAMPLE_TEST(the_database_of_another_is_refused),
-        SAMPLE_TEST(no_database_is_refused),
-        SAMPLE_TEST(a_damaged_database_is_refused),
-        SAMPLE_TEST(what_a_crash_left_in_the_log_is_read),
-        SAMPLE_TEST(the_log_is_folded_and_used_again),
         SAMPLE_TEST(nobody_sees_a_batch_that_loads),
         SAMPLE_TEST(a_batch_that_failed_to_load_is_dropped),
     };

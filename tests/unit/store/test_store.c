@@ -129,8 +129,8 @@ static int one_of_the_crowd(void *arg)
 static int crowd(void *arg)
 {
     struct place *p = arg;
-    struct life lives[CROWD];
-    struct co_task tasks[CROWD];
+    static struct life lives[CROWD];
+    static struct co_task tasks[CROWD];
 
     for (int i = 0; i < CROWD; i++) {
         lives[i] = (struct life){ .place = p, .job = sample_fetch() };
@@ -147,39 +147,6 @@ static int crowd(void *arg)
 static void many_at_a_time_get_their_own(void **state)
 {
     place_run(*state, crowd, *state);
-}
-
-static int insert_cancelled(void *arg)
-{
-    struct life *l = arg;
-    int rc = store_insert(l->place->store, &l->job, 1);
-
-    assert_int_equal(rc, 0);
-    assert_true(co_cancelled());
-    return co_yield ();
-}
-
-static int cancel_in_an_insert(void *arg)
-{
-    struct life *l = arg;
-    struct co_task t;
-    int result;
-
-    assert_int_equal(co_spawn("insert", insert_cancelled, l, &t), 0);
-    assert_int_equal(co_yield (), 0); /* it is in the call now */
-    assert_int_equal(co_cancel(t), 0);
-    assert_int_equal(co_await (t, &result), 0);
-    assert_int_equal(result, -ECANCELED);
-    assert_stored(l->place, l->job);
-    return 0;
-}
-
-static void a_call_is_not_cut_short(void **state)
-{
-    struct life l = { .place = *state, .job = sample_full() };
-
-    place_run(l.place, cancel_in_an_insert, &l);
-    job_unref(l.job);
 }
 
 static int mistake(void *arg)
@@ -226,8 +193,7 @@ static int insert_large(void *arg)
 {
     struct large_batch *l = arg;
 
-    assert_int_equal(
-            store_insert_batch(l->place->store, &l->batch, l->jobs, l->batch.total), 0);
+    assert_int_equal(store_insert_batch(l->place->store, &l->batch, l->jobs, l->batch.total), 0);
     l->inserted = true;
     return 0;
 }
@@ -261,7 +227,7 @@ static int beside_a_large_batch(void *arg)
     unsigned between = 0;
 
     assert_int_equal(co_spawn("batch", insert_large, l, &t), 0);
-    assert_int_equal(co_yield (), 0);
+    assert_int_equal(co_yield(), 0);
     for (; !l->inserted; between++) {
         struct job *j = sample_fetch();
         bool job, batch;
@@ -273,7 +239,7 @@ static int beside_a_large_batch(void *arg)
         assert_true(batch || !job);
         assert_true(l->inserted || !batch);
     }
-    assert_int_equal(co_await (t, NULL), 0);
+    assert_int_equal(co_await(t, NULL), 0);
     assert_true(between > 3);
     assert_stored(l->place, l->jobs[0]);
     assert_stored(l->place, l->jobs[l->batch.total - 1]);
@@ -523,7 +489,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PLACE_TEST(every_call_does_what_it_says),
         PLACE_TEST(many_at_a_time_get_their_own),
-        PLACE_TEST(a_call_is_not_cut_short),
         PLACE_TEST(a_mistake_harms_nobody_else),
         PLACE_TEST(only_coroutines_may_call),
         PLACE_TEST(a_large_batch_lets_others_in_between),

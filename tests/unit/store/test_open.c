@@ -1,0 +1,147 @@
+/* Opening: what is no database of ours, or a damaged one, is refused; what a crash left is read. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/unit/store/driver.h"
+
+static void expect_refused(const struct sample *s, int rc, const char *text)
+{
+    struct sqlite *d = NULL;
+    struct error why = { "" };
+
+    assert_int_equal(sqlite_open(&(struct sqlite_options){ .path = s->database }, &d, &why), rc);
+    assert_null(d);
+    assert_non_null(strstr(why.text, text));
+    assert_non_null(strstr(why.text, s->database));
+}
+
+static void run_sql(const struct sample *s, const char *sql)
+{
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(s->database, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void a_newer_schema_is_refused(void **state)
+{
+    sqlite_close(open_database(*state));
+    run_sql(*state, "PRAGMA user_version=99");
+    expect_refused(*state, -ENOTSUP, "newer version");
+}
+
+static void the_database_of_another_is_refused(void **state)
+{
+    run_sql(*state, "CREATE TABLE t(x); INSERT INTO t VALUES(1)");
+    expect_refused(*state, -EBADMSG, "not a database of baedal");
+}
+
+static void no_database_is_refused(void **state)
+{
+    struct sample *s = *state;
+    int fd = open(s->database, O_WRONLY | O_CREAT, 0600);
+
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(write(fd, "this is a text, no database\n", 28), 28);
+    close(fd);
+    expect_refused(s, -EBADMSG, "damaged or no database");
+}
+
+/* Whatever page is damaged, the file is refused or was not read wrong. */
+static void a_damaged_database_is_refused(void **state)
+{
+    struct sample *s = *state;
+    struct sqlite *d = open_database(s);
+    struct job *jobs[40];
+    off_t size;
+    int fd, refused = 0;
+
+    for (int i = 0; i < 40; i++)
+        jobs[i] = sample_full();
+    write_jobs(d, jobs, 40);
+    sqlite_close(d);
+    fd = open(s->database, O_RDWR);
+    size = lseek(fd, 0, SEEK_END);
+    for (off_t at = 4096; at < size; at += 4096 * 7) {
+        char before[64], garbage[64];
+        struct error why;
+
+        memset(garbage, 0xa5, sizeof(garbage));
+        assert_int_equal(pread(fd, before, sizeof(before), at), sizeof(before));
+        assert_int_equal(pwrite(fd, garbage, sizeof(garbage), at), sizeof(garbage));
+        d = NULL;
+        if (sqlite_open(&(struct sqlite_options){ .path = s->database }, &d, &why) == -EBADMSG)
+            refused++;
+        sqlite_close(d);
+        assert_int_equal(pwrite(fd, before, sizeof(before), at), sizeof(before));
+    }
+    close(fd);
+    assert_true(refused > 10);
+    d = open_database(s);
+    assert_stored(d, jobs[39]);
+    sqlite_close(d);
+    for (int i = 0; i < 40; i++)
+        job_unref(jobs[i]);
+}
+
+static void what_a_crash_left_in_the_log_is_read(void **state)
+{
+    struct job *j = sample_full();
+    struct sqlite *d;
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        write_jobs(open_database(*state), &j, 1);
+        raise(SIGKILL);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    d = open_database(*state);
+    assert_stored(d, j);
+    sqlite_close(d);
+    job_unref(j);
+}
+
+static void the_log_is_folded_and_used_again(void **state)
+{
+    struct sqlite *d = open_database(*state);
+    struct job *j[200];
+
+    assert_false(sqlite_wants_tidy(d, true));
+    for (int i = 0; i < 200; i++)
+        j[i] = sample_full();
+    write_jobs(d, j, 200);
+    assert_true(sqlite_wants_tidy(d, true));
+    assert_int_equal(sqlite_tidy(d), 0);
+    assert_false(sqlite_wants_tidy(d, true));
+    for (int i = 0; i < 200; i++) {
+        assert_stored(d, j[i]);
+        end_job(d, j[i], JOB_SUCCEEDED, 0);
+    }
+    assert_stored(d, j[199]);
+    sqlite_close(d);
+    for (int i = 0; i < 200; i++)
+        job_unref(j[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SAMPLE_TEST(a_newer_schema_is_refused),
+        SAMPLE_TEST(the_database_of_another_is_refused),
+        SAMPLE_TEST(no_database_is_refused),
+        SAMPLE_TEST(a_damaged_database_is_refused),
+        SAMPLE_TEST(what_a_crash_left_in_the_log_is_read),
+        SAMPLE_TEST(the_log_is_folded_and_used_again),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
