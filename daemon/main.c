@@ -20,8 +20,6 @@
 #include "daemon/transfer/egress.h"
 #include "daemon/transfer/transfer.h"
 
-#define DEFAULT_CONFIG "/etc/baedald/baedald.conf"
-
 /* Exit codes: LSB, as systemd knows them. */
 #define EXIT_USAGE          2
 #define EXIT_NOT_CONFIGURED 6
@@ -38,7 +36,7 @@ struct arguments {
 
 struct daemon {
     struct config config;
-    const char *config_path;
+    const char *config_path; /* NULL: the default one, which need not exist */
     struct loop *loop;
     struct loop_signal signals;
     struct egress *egress;
@@ -54,7 +52,7 @@ static void print_help(void)
 {
     printf("Usage: baedald [-c FILE]\n"
            "Does other programs' outbound HTTP, durably; control it by its REST API.\n\n"
-           "  -c, --config FILE   configuration (default " DEFAULT_CONFIG ",\n"
+           "  -c, --config FILE   configuration (default " CONFIG_DEFAULT_PATH ",\n"
            "                      drop-ins in FILE.d/*.conf)\n"
            "      --check-config  check the configuration, name every mistake, and exit\n"
            "      --dump-config   print every value in force and where it comes from, and exit\n"
@@ -78,7 +76,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret, int *re
     };
     int option;
 
-    *ret = (struct arguments){ .config_path = DEFAULT_CONFIG };
+    *ret = (struct arguments){ .config_path = CONFIG_DEFAULT_PATH };
     *ret_status = 0;
     while ((option = getopt_long(argc, argv, "c:h", options, NULL)) >= 0)
         switch (option) {
@@ -333,11 +331,8 @@ int main(int argc, char **argv)
 
     if (parse_arguments(argc, argv, &arguments, &status) != 0)
         return status;
-    d.config_path = arguments.config_path;
-    mistakes = config_load(arguments.config_given || access(DEFAULT_CONFIG, F_OK) == 0
-                                   ? arguments.config_path
-                                   : NULL,
-            stderr, &d.config);
+    d.config_path = arguments.config_given ? arguments.config_path : NULL;
+    mistakes = config_load(d.config_path, stderr, &d.config);
     if (mistakes != 0)
         return EXIT_NOT_CONFIGURED;
     if (arguments.dump)

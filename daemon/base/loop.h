@@ -14,7 +14,8 @@ struct loop;
 enum loop_event {
     LOOP_READ = 1 << 0,
     LOOP_WRITE = 1 << 1,
-    LOOP_CLOSED = 1 << 2, /* the peer hung up; makes the watch edge triggered. A reset comes as LOOP_READ */
+    /* The peer hung up; makes the watch edge triggered. A reset comes as LOOP_READ. */
+    LOOP_CLOSED = 1 << 2,
 };
 
 struct loop_watch {

@@ -242,7 +242,7 @@ def tell_all(options):
                 os.write(options.told, b'.')
                 become_silent()
                 signal.pause()
-        print('Everything is stopped. To go on by hand: packaging/quickstart --keep')
+        print('Everything is stopped. To go on by hand: packaging/quickstart --keep', flush=True)
         return 0
     except Failure as e:
         print(f'packaging/quickstart: {e}', file=sys.stderr)
@@ -250,6 +250,9 @@ def tell_all(options):
     except KeyboardInterrupt:
         print('\nstopped', file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        become_silent()
+        return 141  # as a program that SIGPIPE ends
 
 
 def become_silent():

@@ -39,15 +39,16 @@ FACES = {
 HOMES = {
     'event2/': {'daemon/base/loop.c', 'daemon/base/loop.h'},
     'systemd/': {'daemon/base/log.c', 'daemon/base/notify.c'},
-    'curl/': {'daemon/transfer/'},
-    'ares': {'daemon/transfer/'},
+    'curl/': {'daemon/transfer/easy.h', 'daemon/transfer/egress_url.c', 'daemon/transfer/lines.h',
+              'daemon/transfer/outcome.h', 'daemon/transfer/pump.c', 'daemon/transfer/transfer.c'},
+    'ares': {'daemon/transfer/resolve.c'},
     'openssl/': {'daemon/transfer/'},
-    'sqlite3.h': {'daemon/store/'},
-    'microhttpd.h': {'api/'},
-    'jansson.h': {'api/'},
+    'sqlite3.h': {'daemon/store/sqlite_schema.h', 'daemon/store/sqlite_statement.h'},
+    'microhttpd.h': {'api/answer.c', 'api/connection.c', 'api/server.c'},
+    'jansson.h': {'api/codec_json.h'},
     'libconfig.h': {'config/source.h'},
-    'sanitizer/': {'daemon/co/'},
-    'valgrind/': {'daemon/co/'},
+    'sanitizer/': {'daemon/co/sanitizer.h'},
+    'valgrind/': {'daemon/co/sanitizer.h'},
 }
 
 LIBC_FOLDERS = ('arpa/', 'asm/', 'linux/', 'net/', 'netinet/', 'sys/')
