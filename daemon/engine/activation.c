@@ -50,7 +50,7 @@ static void activation_leave_busy(struct record *r)
 
 /* --- the end of a step: commit, then apply --- */
 
-/* Suspends. Until it is committed, however long the disk is full; -errno: it never will be. */
+/* Suspends. Until it is committed, however long space or memory lack; -errno: it never will be. */
 static int activation_commit(struct engine *e, struct checkpoint *const *checkpoints, size_t n,
         const struct batch *batch)
 {
@@ -58,7 +58,11 @@ static int activation_commit(struct engine *e, struct checkpoint *const *checkpo
     int rc;
 
     for (;;) {
-        rc = store_checkpoint(e->store, checkpoints, n, batch);
+        rc = 0;
+        for (size_t i = 0; i < n && rc == 0; i++)
+            rc = job_make_room(checkpoints[i]->job, checkpoints[i]);
+        if (rc == 0)
+            rc = store_checkpoint(e->store, checkpoints, n, batch);
         if ((rc != -ENOSPC && rc != -ENOMEM) || e->stopping)
             return rc;
         co_scope_open(&scope, CO_NEVER, CO_SHIELD);

@@ -201,28 +201,32 @@ void checkpoint_done(struct checkpoint *c)
     c->n_attempts = 0;
 }
 
-/* A failure to grow drops the attempts from the picture in memory; the store has them. */
-static void job_take_attempts(struct job *j, struct checkpoint *c)
+int job_make_room(struct job *j, const struct checkpoint *c)
 {
     struct attempt *all;
 
+    if (c->n_attempts == 0 || j->n_attempts == 0)
+        return 0;
+    all = reallocarray(j->attempts, j->n_attempts + c->n_attempts, sizeof(*all));
+    if (!all)
+        return -ENOMEM;
+    j->attempts = all;
+    return 0;
+}
+
+static void job_take_attempts(struct job *j, struct checkpoint *c)
+{
     if (c->n_attempts == 0)
         return;
     if (j->n_attempts == 0) {
         free(j->attempts);
         j->attempts = TAKE_PTR(c->attempts);
-        j->n_attempts = c->n_attempts;
-        c->n_attempts = 0;
-        return;
+    } else {
+        memcpy(j->attempts + j->n_attempts, c->attempts, c->n_attempts * sizeof(*c->attempts));
+        free(c->attempts);
+        c->attempts = NULL;
     }
-    all = reallocarray(j->attempts, j->n_attempts + c->n_attempts, sizeof(*all));
-    if (!all)
-        return;
-    memcpy(all + j->n_attempts, c->attempts, c->n_attempts * sizeof(*all));
-    j->attempts = all;
     j->n_attempts += c->n_attempts;
-    free(c->attempts);
-    c->attempts = NULL;
     c->n_attempts = 0;
 }
 

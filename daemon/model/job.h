@@ -182,6 +182,8 @@ struct checkpoint {
 void checkpoint_init(struct checkpoint *c, struct job *j);
 /* Frees what was not applied. */
 void checkpoint_done(struct checkpoint *c);
+/* Before the commit, so that job_apply() can't fail. -ENOMEM. */
+int job_make_room(struct job *j, const struct checkpoint *c);
 /* After the commit: moves it into the job. An ended job gives up its request bodies. */
 void job_apply(struct job *j, struct checkpoint *c);
 /* When it may start for the first time: its `at`, or its creation and `delay`. */
