@@ -13,7 +13,8 @@
 
 #define FIRST_BYTES 2048 /* of a body whose length nobody said */
 
-void body_sink_init(struct body_sink *s, struct body_space *space, const char *file, int64_t max_bytes)
+void body_sink_init(
+        struct body_sink *s, struct body_space *space, const char *file, int64_t max_bytes)
 {
     *s = (struct body_sink){
         .space = space, .file = file, .max_bytes = max_bytes, .expected = -1, .fd = -1
@@ -40,9 +41,9 @@ static void sink_forget_memory(struct body_sink *s)
 /* Room for `n` bytes in all. 0: it is to be a file. */
 static int sink_reserve(struct body_sink *s, size_t n)
 {
-    size_t capacity = s->capacity ? s->capacity * 2
-            : s->expected > 0     ? (size_t)s->expected
-                                  : FIRST_BYTES;
+    size_t capacity = s->capacity       ? s->capacity * 2
+                      : s->expected > 0 ? (size_t)s->expected
+                                        : FIRST_BYTES;
     char *data;
 
     if (n > BODY_INLINE_MAX_BYTES || s->expected > BODY_INLINE_MAX_BYTES)
@@ -57,8 +58,8 @@ static int sink_reserve(struct body_sink *s, size_t n)
         return 0;
     data = realloc(s->data, capacity);
     if (!data) {
-        atomic_fetch_add_explicit(&s->space->free_bytes, (int64_t)(capacity - s->capacity),
-                memory_order_relaxed);
+        atomic_fetch_add_explicit(
+                &s->space->free_bytes, (int64_t)(capacity - s->capacity), memory_order_relaxed);
         return -ENOMEM;
     }
     s->data = data;

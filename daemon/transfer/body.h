@@ -27,7 +27,8 @@ struct body_sink {
     int fd;            /* the file; -1: in memory */
 };
 
-void body_sink_init(struct body_sink *s, struct body_space *space, const char *file, int64_t max_bytes);
+void body_sink_init(
+        struct body_sink *s, struct body_space *space, const char *file, int64_t max_bytes);
 /* -EFBIG: only what made max_bytes full was taken. -ENOMEM, or -errno of the file. */
 int body_sink_add(struct body_sink *s, const void *data, size_t n);
 /* Suspends, when there is a file: it and its directory are synced. Hands over to *ret; `s` is empty then. */

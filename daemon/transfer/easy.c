@@ -3,9 +3,9 @@
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/base/clock.h"
 #include "daemon/transfer/egress.h"
@@ -13,7 +13,7 @@
 #include "daemon/transfer/head.h"
 #include "daemon/transfer/lines.h"
 #include "daemon/transfer/outcome.h"
-#include "daemon/transfer/pump.h"
+#include "daemon/transfer/sockets.h"
 
 #define BUFFER_BYTES 4096L  /* a transfer's largest piece of memory */
 #define UPLOAD_BYTES 16384L /* libcurl's least */
@@ -47,7 +47,7 @@ static curl_socket_t easy_open_socket(
         r->failed = -errno;
         return CURL_SOCKET_BAD;
     }
-    r->failed = pump_adopt_socket(e->pump, fd);
+    r->failed = sockets_adopt(e->sockets, fd);
     if (r->failed < 0) {
         close(fd);
         return CURL_SOCKET_BAD;
@@ -59,7 +59,7 @@ static curl_socket_t easy_open_socket(
 /* `arg` outlives the handle: libcurl keeps it with the connection. */
 static int easy_close_socket(void *arg, curl_socket_t fd)
 {
-    return pump_close_socket(arg, fd);
+    return sockets_close(arg, fd);
 }
 
 /* libcurl is about to send: on this connection, new or not, to this peer. */
@@ -90,7 +90,7 @@ static size_t easy_take_header(char *line, size_t size, size_t n, void *arg)
 {
     struct easy *e = arg;
 
-    return head_take(e->flight, line, size * n, pump_scratch(e->pump)) ? size * n : 0;
+    return head_take(e->flight, line, size * n, e->scratch) ? size * n : 0;
 }
 
 static size_t easy_take_body(char *bytes, size_t size, size_t n, void *arg)
@@ -125,13 +125,15 @@ static void easy_set_fixed(struct easy *e, int64_t connect_timeout_us)
     curl_easy_setopt(c, CURLOPT_HTTP09_ALLOWED, 0L);
     curl_easy_setopt(c, CURLOPT_HTTP_CONTENT_DECODING, 0L);
     curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    /* With a directory of certificates, libcurl would load the bundle for each connection. */
+    curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)((connect_timeout_us + 999) / 1000));
     curl_easy_setopt(c, CURLOPT_BUFFERSIZE, BUFFER_BYTES);
     curl_easy_setopt(c, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BYTES);
     curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, easy_open_socket);
     curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, e);
     curl_easy_setopt(c, CURLOPT_CLOSESOCKETFUNCTION, easy_close_socket);
-    curl_easy_setopt(c, CURLOPT_CLOSESOCKETDATA, e->pump);
+    curl_easy_setopt(c, CURLOPT_CLOSESOCKETDATA, e->sockets);
     curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, easy_before_request);
     curl_easy_setopt(c, CURLOPT_PREREQDATA, e);
     curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, easy_take_header);
@@ -140,14 +142,15 @@ static void easy_set_fixed(struct easy *e, int64_t connect_timeout_us)
     curl_easy_setopt(c, CURLOPT_WRITEDATA, e);
 }
 
-struct easy *easy_new(struct pump *p, int64_t connect_timeout_us)
+struct easy *easy_new(struct sockets *sockets, char *scratch, int64_t connect_timeout_us)
 {
     struct easy *e = calloc(1, sizeof(*e));
 
     if (!e)
         return NULL;
     list_init(&e->idle);
-    e->pump = p;
+    e->sockets = sockets;
+    e->scratch = scratch;
     e->curl = curl_easy_init();
     if (!e->curl) {
         free(e);
@@ -169,7 +172,7 @@ void easy_free(struct easy *e)
 static bool easy_method_has_body(const char *method)
 {
     return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 ||
-            strcmp(method, "PATCH") == 0;
+           strcmp(method, "PATCH") == 0;
 }
 
 /* Each of these sets the ones before it back, so the order matters. */
@@ -180,16 +183,15 @@ static int easy_set_method(struct easy *e, const struct exchange *x)
     const char *usual = head ? "HEAD" : body ? "POST" : "GET";
 
     curl_easy_setopt(e->curl, CURLOPT_POSTFIELDS, body ? (x->body_bytes ? x->body : "") : NULL);
-    curl_easy_setopt(e->curl, CURLOPT_POSTFIELDSIZE_LARGE,
-            (curl_off_t)(body ? x->body_bytes : 0));
+    curl_easy_setopt(e->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(body ? x->body_bytes : 0));
     if (head)
         curl_easy_setopt(e->curl, CURLOPT_NOBODY, 1L);
     else
         curl_easy_setopt(e->curl, body ? CURLOPT_POST : CURLOPT_HTTPGET, 1L);
     return curl_easy_setopt(e->curl, CURLOPT_CUSTOMREQUEST,
                    strcmp(x->method, usual) == 0 ? NULL : x->method) == CURLE_OK
-            ? 0
-            : -ENOMEM;
+                   ? 0
+                   : -ENOMEM;
 }
 
 int easy_prepare(struct easy *e, struct flight *f, int64_t left_us, bool forget_names)

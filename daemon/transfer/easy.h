@@ -9,20 +9,21 @@
 #include "daemon/base/list.h"
 
 struct flight;
-struct pump;
+struct sockets;
 
 struct easy {
     struct list idle; /* in the pump's pool */
     CURL *curl;
-    struct pump *pump;
-    struct flight *flight; /* NULL: idle */
+    struct sockets *sockets;
+    char *scratch;            /* HEAD_SCRATCH bytes, shared by the handles of a thread */
+    struct flight *flight;    /* NULL: idle */
     struct curl_slist *lines; /* of the request's header, in one block; NULL: the default ones */
     struct curl_slist pin;
     char text[CURL_ERROR_SIZE];
 };
 
-/* NULL: no memory. */
-struct easy *easy_new(struct pump *p, int64_t connect_timeout_us);
+/* NULL: no memory. What it is given outlives it; `sockets` the connections, too. */
+struct easy *easy_new(struct sockets *sockets, char *scratch, int64_t connect_timeout_us);
 void easy_free(struct easy *e);
 /* Makes it ready for the exchange, which ends in `left_us`. `forget_names` once in a while. -ENOMEM. */
 int easy_prepare(struct easy *e, struct flight *f, int64_t left_us, bool forget_names);

@@ -46,9 +46,9 @@ bool egress_host_is_local(const char *host)
 
 static int url_check_text(const char *text, struct error *ret_why)
 {
-    const char *rest = strncasecmp(text, "http://", 7) == 0 ? text + 7
-            : strncasecmp(text, "https://", 8) == 0         ? text + 8
-                                                            : NULL;
+    const char *rest = strncasecmp(text, "http://", 7) == 0    ? text + 7
+                       : strncasecmp(text, "https://", 8) == 0 ? text + 8
+                                                               : NULL;
 
     if (strlen(text) > JOB_URL_MAX_BYTES)
         return error_set(ret_why, -EINVAL, "the URL is longer than %d bytes", JOB_URL_MAX_BYTES);

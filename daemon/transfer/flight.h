@@ -21,23 +21,25 @@ struct pump;
 
 /* What libcurl's callbacks saw. They decide nothing but to stop. */
 struct record {
-    int64_t begun_ns; /* when the pump took it */
-    int64_t tls_ns;   /* a handshake had begun; 0: none */
-    int64_t asked_ns; /* the request was about to be sent; 0: never */
-    int64_t sent_ns;  /* all of it was with the kernel; 0: not seen */
-    unsigned n_opened; /* sockets */
-    unsigned n_sends;
-    unsigned n_lines; /* of all headers, interim answers and trailers too */
+    int64_t begun_ns;    /* when the pump took it */
+    int64_t writable_ns; /* a socket that connected had an outcome; the last one */
+    bool handshaking;    /* libcurl was seen waiting for the other side of a TLS handshake */
+    int64_t asked_ns;    /* the request was about to be sent; 0: never */
+    int64_t sent_ns;     /* all of it was with the kernel; 0: not seen */
+    bool sending;        /* some of it is not */
+    unsigned n_opened;   /* sockets */
+    unsigned n_sends;    /* 1: the request was let go */
+    unsigned n_lines;    /* of all headers, interim answers and trailers too */
     int64_t header_bytes;
     int64_t content_length; /* -1: none */
     bool headers_ended;     /* of the final answer */
     bool stopped;           /* by us, on demand */
     bool resent;            /* libcurl was about to send it again by itself */
     bool too_large;
-    bool blocked;        /* `peer` is refused by the rules */
-    int failed;          /* -errno of memory, disk or descriptors */
-    const char *bad;     /* what is wrong with the answer */
-    union address peer;  /* the last one that was tried; family 0: none */
+    bool blocked;       /* `peer` is refused by the rules */
+    int failed;         /* -errno of memory, disk or descriptors */
+    const char *bad;    /* what is wrong with the answer */
+    union address peer; /* the last one that was tried; family 0: none */
 };
 
 struct flight {
@@ -50,10 +52,10 @@ struct flight {
     struct pump *pump;
     struct list node; /* of those that are to start, or to be sent home */
     struct mail start, stop;
-    unsigned n_out;    /* mails that are with the pump */
-    char *pin;         /* for CURLOPT_RESOLVE: the vetted addresses of the name; NULL: a literal */
-    int64_t dns_us;    /* PHASE_NOT_TAKEN: nothing was looked up */
-    int64_t limit_us;  /* what is left for this exchange when it starts, to tell people */
+    unsigned n_out;   /* mails that are with the pump */
+    char *pin;        /* for CURLOPT_RESOLVE: the vetted addresses of the name; NULL: a literal */
+    int64_t dns_us;   /* PHASE_NOT_TAKEN: nothing was looked up */
+    int64_t limit_us; /* what is left for this exchange when it starts, to tell people */
     /* The pump's. */
     struct easy *easy; /* NULL: not under way */
     struct body_sink body;

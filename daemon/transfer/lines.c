@@ -66,7 +66,7 @@ static void lines_put_all(struct lines *l, const struct exchange *x)
 static bool lines_are_default(const struct exchange *x)
 {
     return (!x->headers || x->headers->n == 0) && !x->idempotency_key &&
-            strcmp(x->method, "GET") == 0 && x->body_bytes == 0;
+           strcmp(x->method, "GET") == 0 && x->body_bytes == 0;
 }
 
 int lines_new(const struct exchange *x, struct curl_slist **ret)

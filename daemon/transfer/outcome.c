@@ -62,6 +62,27 @@ static bool outcome_is_https(const struct flight *f)
     return strncmp(f->x->url, "https:", 6) == 0;
 }
 
+static bool outcome_is_of_tls(CURLcode code)
+{
+    switch ((int)code) {
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_ENGINE_NOTFOUND:
+    case CURLE_SSL_ENGINE_SETFAILED:
+    case CURLE_SSL_ENGINE_INITFAILED:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CRL_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_INVALIDCERTSTATUS:
+    case CURLE_SSL_CLIENTCERT:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* An interim answer (1xx) is none. */
 static enum phase outcome_reached(const struct flight *f, CURLcode code)
 {
@@ -71,32 +92,52 @@ static enum phase outcome_reached(const struct flight *f, CURLcode code)
         return PHASE_RESPONSE;
     if (r->n_sends > 0)
         return PHASE_REQUEST;
-    if (outcome_is_https(f) && (r->tls_ns || code == CURLE_SSL_CONNECT_ERROR))
+    if (outcome_is_https(f) && (r->handshaking || outcome_is_of_tls(code)))
         return PHASE_TLS;
     return r->n_opened > 0 || r->blocked ? PHASE_CONNECT : PHASE_NONE;
+}
+
+static int64_t outcome_later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/*
+ * When the last byte of the request was out. libcurl takes PRETRANSFER when it has sent what fits
+ * at once; the rest of a large body follows.
+ */
+static int64_t outcome_sent_us(const struct record *r, CURL *curl, const struct marks *m)
+{
+    int64_t looked_up_us = outcome_time(curl, CURLINFO_NAMELOOKUP_TIME_T);
+    int64_t first_us = outcome_time(curl, CURLINFO_PRETRANSFER_TIME_T);
+    int64_t asked_us = outcome_later(looked_up_us, outcome_later(m->connect_us, m->tls_us));
+
+    if (first_us == 0 || r->sending)
+        return 0;
+    if (!r->sent_ns)
+        return first_us;
+    return outcome_later(first_us, asked_us + (r->sent_ns - r->asked_ns) / CLOCK_NS_PER_US);
 }
 
 static struct marks outcome_marks(const struct flight *f, CURL *curl)
 {
     const struct record *r = &f->record;
-    int64_t own_total_us = (clock_mono_ns() - r->begun_ns) / CLOCK_NS_PER_US;
-    int64_t sent_us = r->sent_ns ? (r->sent_ns - r->asked_ns) / CLOCK_NS_PER_US : 0;
     struct marks m = { .total_us = outcome_time(curl, CURLINFO_TOTAL_TIME_T) };
 
     if (m.total_us == 0)
-        m.total_us = own_total_us;
+        m.total_us = (clock_mono_ns() - r->begun_ns) / CLOCK_NS_PER_US;
     if (r->resent) {
         /* libcurl's times are of the connection that it opened for the second sending. */
-        m.send_us = sent_us;
+        m.send_us = r->sent_ns ? (r->sent_ns - r->asked_ns) / CLOCK_NS_PER_US : 0;
         return m;
     }
     m.connect_us = outcome_time(curl, CURLINFO_CONNECT_TIME_T);
-    if (m.connect_us == 0 && r->tls_ns) /* libcurl tells it only once all of it stands */
-        m.connect_us = (r->tls_ns - r->begun_ns) / CLOCK_NS_PER_US;
+    if (m.connect_us == 0 && f->answer->attempt.reached == PHASE_TLS)
+        /* libcurl tells it only when TLS stands, too. */
+        m.connect_us = (r->writable_ns - r->begun_ns) / CLOCK_NS_PER_US;
     m.tls_us = outcome_time(curl, CURLINFO_APPCONNECT_TIME_T);
     m.first_byte_us = outcome_time(curl, CURLINFO_STARTTRANSFER_TIME_T);
-    if (r->n_lines > 0 || r->sent_ns)
-        m.send_us = outcome_time(curl, CURLINFO_PRETRANSFER_TIME_T) + sent_us;
+    m.send_us = outcome_sent_us(r, curl, &m);
     return m;
 }
 
@@ -157,9 +198,9 @@ static enum failure outcome_of_stream(CURLcode code, const char *text)
     case CURLE_RECV_ERROR:
         /* It is the code for broken chunks, too. */
         return strstr(text, "Recv failure") || strstr(text, "SSL_read") ||
-                        strstr(text, "unexpected eof")
-                ? FAILURE_CONNECTION_RESET
-                : FAILURE_BAD_RESPONSE;
+                               strstr(text, "unexpected eof")
+                       ? FAILURE_CONNECTION_RESET
+                       : FAILURE_BAD_RESPONSE;
     default:
         return FAILURE_BAD_RESPONSE;
     }
@@ -226,7 +267,7 @@ static enum failure outcome_failure(
 static bool outcome_is_unknown(const struct flight *f, enum failure failure)
 {
     return !f->x->idempotent && f->answer->attempt.reached == PHASE_REQUEST &&
-            (failure == FAILURE_TIMEOUT || failure == FAILURE_CONNECTION_RESET);
+           (failure == FAILURE_TIMEOUT || failure == FAILURE_CONNECTION_RESET);
 }
 
 static const char *outcome_peer(const struct flight *f, char text[ADDRESS_TEXT_SIZE])
@@ -358,13 +399,16 @@ void outcome_record(struct flight *f, CURL *curl, CURLcode code, const char *tex
 {
     struct attempt *a = &f->answer->attempt;
     const struct record *r = &f->record;
-    struct marks m = outcome_marks(f, curl);
+    struct marks m;
 
-    if (a->status < 200)
+    if (code == CURLE_OK && !r->headers_ended)
+        code = CURLE_PARTIAL_FILE; /* libcurl takes a header that breaks off for an answer */
+    if (a->status < 200 || !r->headers_ended)
         a->status = a->http_version = 0;
     a->dns_us = f->dns_us;
     a->reused = r->resent || (r->n_sends > 0 && r->n_opened == 0);
     a->reached = outcome_reached(f, code);
+    m = outcome_marks(f, curl);
     outcome_set_phases(a, &m, outcome_is_https(f));
     outcome_set_bytes(f, curl, a);
     if (code != CURLE_OK || r->stopped)
@@ -374,7 +418,6 @@ void outcome_record(struct flight *f, CURL *curl, CURLcode code, const char *tex
 void outcome_record_late(struct flight *f)
 {
     struct attempt *a = &f->answer->attempt;
-    char seconds[32];
 
     a->dns_us = f->dns_us;
     a->reached = f->dns_us == PHASE_NOT_TAKEN ? PHASE_NONE : PHASE_DNS;
@@ -386,6 +429,5 @@ void outcome_record_late(struct flight *f)
                 strerrordesc_np(-f->record.failed));
     else
         outcome_fail(a, FAILURE_TIMEOUT, a->reached, true,
-                "the %s were over before a connection was tried",
-                outcome_seconds(f->limit_us, seconds));
+                "timeout: no time was left to connect to %s", f->x->url);
 }

@@ -3,9 +3,6 @@
  *
  * - libcurl may not be called from its callbacks: they record, and what they recorded is done at
  *   the end of each of our own callbacks (pump_settle()).
- * - The watch of a kept connection stays armed for reading: most connections are used again before
- *   anything comes, which saves two system calls a request. What does come then (the end, usually)
- *   disarms it; libcurl looks at the connection itself before it uses it.
  * - libcurl moves its timer with nearly every request. Ours is only ever moved forward; when it
  *   fires too early it is set again.
  */
@@ -18,8 +15,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "daemon/base/clock.h"
 #include "daemon/base/loop.h"
@@ -28,6 +23,7 @@
 #include "daemon/transfer/flight.h"
 #include "daemon/transfer/head.h"
 #include "daemon/transfer/outcome.h"
+#include "daemon/transfer/sockets.h"
 
 #define IDLE_US          (60 * CLOCK_US_PER_S)
 #define IDLE_CONNECTIONS 512 /* kept; libcurl walks them all now and then */
@@ -36,12 +32,6 @@
 #define HOME_BATCH       32 /* some 0.4 ms of work */
 #define NAMES_EVERY_US   (2 * CLOCK_US_PER_S)
 #define NO_TIME          INT64_MAX
-
-struct socket {
-    struct loop_watch watch;
-    struct pump *pump;
-    bool used; /* libcurl waits for it; else it idles in the cache */
-};
 
 struct pump {
     struct pump_options options;
@@ -55,8 +45,7 @@ struct pump {
     struct loop_timer timer;
     int64_t armed_us;  /* when the timer fires; NO_TIME: it is not set */
     int64_t wanted_us; /* when libcurl wants to be called; NO_TIME: not at all */
-    struct socket **sockets; /* by descriptor; kept when it is closed */
-    size_t n_sockets;
+    struct sockets sockets;
     struct list handles; /* idle ones */
     unsigned n_handles;
     unsigned n_active;
@@ -67,15 +56,8 @@ struct pump {
     bool idle_armed;
     int64_t idle_since_us;
     int64_t names_us; /* when old names were last forgotten */
-    char scratch[HEAD_MAX_BYTES + 2];
+    char scratch[HEAD_SCRATCH];
 };
-
-static void socket_ready(struct loop_watch *w, unsigned events);
-
-char *pump_scratch(struct pump *p)
-{
-    return p->scratch;
-}
 
 /* libcurl's timer: 0 is "soon", never "here". */
 static int pump_set_timer(CURLM *multi, long timeout_ms, void *arg)
@@ -87,100 +69,20 @@ static int pump_set_timer(CURLM *multi, long timeout_ms, void *arg)
     return 0;
 }
 
-static int pump_reserve_sockets(struct pump *p, int fd)
-{
-    size_t n = p->n_sockets ? p->n_sockets : 64;
-    struct socket **sockets;
-
-    while (n <= (size_t)fd)
-        n *= 2;
-    if (n == p->n_sockets)
-        return 0;
-    sockets = reallocarray(p->sockets, n, sizeof(struct socket *));
-    if (!sockets)
-        return -ENOMEM;
-    memset(sockets + p->n_sockets, 0, (n - p->n_sockets) * sizeof(struct socket *));
-    p->sockets = sockets;
-    p->n_sockets = n;
-    return 0;
-}
-
-/*
- * A socket that never got its connection is closed by libcurl behind our back (cf-socket.c), so
- * there may be a watch for this number still. If libcurl gave the number to a new socket at once
- * it does not say either what it waits for: the same.
- */
-int pump_adopt_socket(struct pump *p, int fd)
-{
-    struct socket *s;
-    unsigned events;
-    int rc = pump_reserve_sockets(p, fd);
-
-    if (rc < 0)
-        return rc;
-    s = p->sockets[fd];
-    if (!s) {
-        s = calloc(1, sizeof(*s));
-        if (!s)
-            return -ENOMEM;
-        s->pump = p;
-        p->sockets[fd] = s;
-    }
-    events = s->used ? s->watch.events : 0;
-    loop_watch_done(&s->watch);
-    loop_watch_init(&s->watch, p->loop, fd, socket_ready);
-    return loop_watch_set(&s->watch, events);
-}
-
-static struct socket *pump_socket(struct pump *p, int fd)
-{
-    return fd >= 0 && (size_t)fd < p->n_sockets ? p->sockets[fd] : NULL;
-}
-
-int pump_close_socket(struct pump *p, int fd)
-{
-    struct socket *s = pump_socket(p, fd);
-
-    if (s) {
-        loop_watch_done(&s->watch);
-        s->used = false;
-    }
-    return close(fd);
-}
-
-/*
- * While it connects libcurl waits to write. It waits for something to read, and nothing else, for
- * the first time when a TLS handshake is under way; and then when all of a request is out.
- */
-static void pump_note_reading(CURL *curl)
-{
-    struct easy *e = NULL;
-    struct record *r;
-
-    curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char **)&e);
-    r = &e->flight->record;
-    if (!r->asked_ns && !r->tls_ns)
-        r->tls_ns = clock_mono_ns();
-    else if (r->asked_ns && !r->sent_ns)
-        r->sent_ns = clock_mono_ns();
-}
-
-/* What libcurl waits for. It must not fail: a socket without a watch ends by its timeout. */
+/* What libcurl waits for. */
 static int pump_set_socket(CURL *curl, curl_socket_t fd, int what, void *arg, void *unused)
 {
-    struct socket *s = pump_socket(arg, fd);
+    struct pump *p = arg;
+    struct easy *e = NULL;
+    unsigned events = 0;
 
     (void)unused;
-    if (!s)
-        return 0;
-    s->used = what != CURL_POLL_REMOVE;
-    if (s->used)
-        loop_watch_set(&s->watch, (what & CURL_POLL_IN ? LOOP_READ : 0) |
-                                          (what & CURL_POLL_OUT ? LOOP_WRITE : 0));
-    else if (s->watch.events != LOOP_READ)
-        loop_watch_set(&s->watch, 0);
-    if (what == CURL_POLL_IN)
-        pump_note_reading(curl);
+    if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
+        events |= LOOP_READ;
+    if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
+        events |= LOOP_WRITE;
+    curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char **)&e);
+    sockets_wait(&p->sockets, fd, events, e && e->flight ? &e->flight->record : NULL);
     return 0;
 }
 
@@ -261,7 +163,7 @@ static struct easy *pump_take_handle(struct pump *p)
     struct list *node = list_pop(&p->handles);
 
     if (!node)
-        return easy_new(p, p->options.connect_timeout_us);
+        return easy_new(&p->sockets, p->scratch, p->options.connect_timeout_us);
     p->n_handles--;
     return list_entry(node, struct easy, idle);
 }
@@ -377,17 +279,12 @@ static void pump_timer_expired(struct loop_timer *t)
     pump_settle(p);
 }
 
-static void socket_ready(struct loop_watch *w, unsigned events)
+static void pump_socket_ready(struct sockets *s, int fd, unsigned events)
 {
-    struct socket *s = CONTAINER_OF(w, struct socket, watch);
-    struct pump *p = s->pump;
+    struct pump *p = CONTAINER_OF(s, struct pump, sockets);
     int n;
 
-    if (!s->used) {
-        loop_watch_set(w, 0);
-        return;
-    }
-    curl_multi_socket_action(p->multi, w->fd,
+    curl_multi_socket_action(p->multi, fd,
             (events & LOOP_READ ? CURL_CSELECT_IN : 0) |
                     (events & LOOP_WRITE ? CURL_CSELECT_OUT : 0),
             &n);
@@ -537,6 +434,7 @@ int pump_new(const struct pump_options *options, struct pump **ret)
     if (rc == 0)
         rc = loop_new(&p->loop);
     if (rc == 0) {
+        sockets_init(&p->sockets, p->loop, pump_socket_ready);
         loop_timer_init(&p->timer, p->loop, pump_timer_expired);
         loop_timer_init(&p->idle, p->loop, pump_idle_expired);
         loop_watch_init(&p->mail_ready, p->loop, p->mailbox.event_fd, pump_mail_ready);
@@ -571,12 +469,7 @@ struct pump *pump_free(struct pump *p)
     loop_timer_stop(&p->idle);
     loop_watch_done(&p->mail_ready);
     mailbox_done(&p->mailbox);
-    for (size_t i = 0; i < p->n_sockets; i++) {
-        if (p->sockets[i])
-            loop_watch_done(&p->sockets[i]->watch);
-        free(p->sockets[i]);
-    }
-    free(p->sockets);
+    sockets_done(&p->sockets);
     loop_free(p->loop);
     free(p);
     return NULL;

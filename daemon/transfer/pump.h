@@ -24,10 +24,3 @@ struct pump *pump_free(struct pump *p);
 void pump_start(struct pump *p, struct list *flights);
 /* Ends it early; one that is over stays as it is. `landed` waits for both then. */
 void pump_stop(struct flight *f);
-
-/* For the handles' callbacks, on the pump's own thread. */
-/* From here on the socket is watched on demand. -ENOMEM. */
-int pump_adopt_socket(struct pump *p, int fd);
-int pump_close_socket(struct pump *p, int fd);
-/* Room for a line of a header. */
-char *pump_scratch(struct pump *p);

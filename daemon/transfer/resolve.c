@@ -24,17 +24,18 @@
 #include "daemon/co/co.h"
 #include "daemon/transfer/resolve_files.h"
 
-#define NAMES_MAX      10000
-#define QUERIES_MAX    1024 /* at once; each is two packets, and the answers must fit a socket buffer */
-#define TTL_MIN_S      1
-#define TTL_MAX_S      30
-#define NEGATIVE_S     5
-#define FAILED_S       1 /* a broken name server is asked again before a job's first retry */
-#define LOOKUP_NS      (5 * CLOCK_US_PER_S * CLOCK_NS_PER_US)
-#define TRY_MS         1500 /* then 3000 */
-#define TRIES          2
-#define TICK_MAX_US    500000 /* while queries run: c-ares' own timeouts are at most this late */
-#define UDP_BUFFER     (1024 * 1024)
+#define NAMES_MAX 10000
+#define QUERIES_MAX \
+    1024 /* at once; each is two packets, and the answers must fit a socket buffer */
+#define TTL_MIN_S   1
+#define TTL_MAX_S   30
+#define NEGATIVE_S  5
+#define FAILED_S    1 /* a broken name server is asked again before a job's first retry */
+#define LOOKUP_NS   (5 * CLOCK_US_PER_S * CLOCK_NS_PER_US)
+#define TRY_MS      1500 /* then 3000 */
+#define TRIES       2
+#define TICK_MAX_US 500000 /* while queries run: c-ares' own timeouts are at most this late */
+#define UDP_BUFFER  (1024 * 1024)
 
 struct name {
     struct table_node node;
@@ -227,8 +228,7 @@ static void line_ready(struct loop_watch *w, unsigned events)
 
 static struct line *line_find(struct resolver *r, int fd)
 {
-    list_for_each(it, &r->lines)
-    {
+    list_for_each (it, &r->lines) {
         struct line *l = list_entry(it, struct line, node);
 
         if (l->watch.fd == fd)
@@ -279,7 +279,8 @@ static int resolver_open(struct resolver *r, ares_channel *ret)
         mask |= ARES_OPT_RESOLVCONF;
     if (ares_init_options(&channel, &o, mask) != ARES_SUCCESS)
         return -ENOMEM;
-    if (r->options.servers && ares_set_servers_ports_csv(channel, r->options.servers) != ARES_SUCCESS) {
+    if (r->options.servers &&
+            ares_set_servers_ports_csv(channel, r->options.servers) != ARES_SUCCESS) {
         ares_destroy(channel);
         return -EINVAL;
     }
@@ -295,7 +296,7 @@ static void resolver_files_changed(void *arg)
 
     if (resolver_open(r, &channel) < 0)
         return;
-    list_for_each(it, &r->order)
+    list_for_each (it, &r->order)
         list_entry(it, struct name, order)->expires_us = 0;
     ares_cancel(old);
     r->channel = channel;
@@ -369,8 +370,7 @@ static bool resolver_make_room(struct resolver *r)
 {
     if (r->names.n < NAMES_MAX)
         return true;
-    list_for_each(it, &r->order)
-    {
+    list_for_each (it, &r->order) {
         struct name *n = list_entry(it, struct name, order);
 
         if (!n->pending && n->waiters == 0) {

@@ -1,10 +1,8 @@
 #include "daemon/transfer/transfer.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,12 +19,14 @@
 #include "daemon/transfer/target.h"
 
 #define PINNED_MAX 8  /* addresses that are tried one after another */
+#define TOGETHER   64 /* exchanges in one message: the first one waits for the others to begin */
 #define SPILL      64 /* so many exchanges more than another thread has, and an origin goes there */
 
 struct berth {
     struct pump *pump;
     unsigned active;
     struct list departing; /* flights that leave in one message */
+    unsigned n_departing;
 };
 
 struct transfer {
@@ -140,7 +140,7 @@ static struct berth *transfer_choose(struct transfer *t, const struct target *ta
     struct berth *usual, *least = &t->pumps[0];
 
     usual = &t->pumps[table_hash_int(hash ^ target->port ^ (uint64_t)target->https << 16) %
-            t->n_pumps];
+                      t->n_pumps];
     for (unsigned i = 1; i < t->n_pumps; i++)
         if (t->pumps[i].active < least->active)
             least = &t->pumps[i];
@@ -277,19 +277,22 @@ static int transfer_resolve(struct transfer *t, const struct target *target, str
     return rc != 0 ? rc : transfer_pin(target, &resolved, &f->pin);
 }
 
-/*
- * Suspends, while others are ready: what they start goes out in the same message. The first one
- * sends it.
- */
+static void berth_send(struct berth *b)
+{
+    b->n_departing = 0;
+    pump_start(b->pump, &b->departing);
+}
+
+/* Suspends, while others are ready: what they start goes out in the same message. */
 static void transfer_depart(struct berth *b, struct flight *f)
 {
-    bool first = list_empty(&b->departing);
-
     list_append(&b->departing, &f->node);
-    if (!first)
+    b->n_departing++;
+    if (b->n_departing == 1)
+        (void)co_yield();
+    else if (b->n_departing < TOGETHER)
         return;
-    (void)co_yield();
-    pump_start(b->pump, &b->departing);
+    berth_send(b);
 }
 
 /* Suspends. The flight is back when this returns, whatever it returns. */
@@ -305,7 +308,7 @@ static int transfer_fly(struct transfer *t, const struct target *target, struct 
     transfer_depart(berth, f);
     rc = co_event_wait(&f->landed);
     if (rc < 0) {
-        pump_start(berth->pump, &berth->departing);
+        berth_send(berth);
         if (f->n_out > 0)
             pump_stop(f);
         co_scope_open(&shield, CO_NEVER, CO_SHIELD);
@@ -381,8 +384,8 @@ int transfer_run(struct transfer *t, const struct exchange *x, struct answer *re
         return 0;
     }
     if (co_cancelled()) {
-        outcome_fail(&ret->attempt, FAILURE_CANCELLED, PHASE_NONE, true,
-                "the exchange was cancelled");
+        outcome_fail(
+                &ret->attempt, FAILURE_CANCELLED, PHASE_NONE, true, "the exchange was cancelled");
         return -ECANCELED;
     }
     f = flight_new(t, x, ret);

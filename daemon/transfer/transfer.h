@@ -22,7 +22,7 @@ struct transfer_options {
     int64_t connect_timeout_us; /* TCP and TLS together */
     int64_t body_memory_bytes;  /* of all bodies being received; past it they go to files at once */
     int body_directory_fd;      /* where the files go; the caller's, stays open */
-    const char *name_servers;   /* "127.0.0.1:5300,…" instead of those of resolv.conf; NULL: those */
+    const char *name_servers; /* "127.0.0.1:5300,…" instead of those of resolv.conf; NULL: those */
 };
 
 /* Starts the threads. `e` is referenced. -errno with the reason. */
@@ -38,18 +38,19 @@ struct exchange {
     const char *url; /* canonical */
     const char *method;
     const struct blob *headers;
-    const char *idempotency_key; /* sent as Idempotency-Key unless the headers have one; NULL: none */
-    const void *body;
+    const char *idempotency_key; /* sent unless the headers have one; NULL: none */
+    const void *body;            /* HEAD sends none */
     size_t body_bytes;
-    int64_t deadline_ns;     /* CLOCK_MONOTONIC: end of this try, DNS and all */
-    int64_t max_body_bytes;  /* decoded */
-    bool idempotent;         /* else only a connection that was idle less than 2 s is reused */
-    char file[64];           /* name of the body's file, should it need one */
+    int64_t deadline_ns;    /* CLOCK_MONOTONIC: end of this try, DNS and all */
+    int64_t max_body_bytes; /* decoded */
+    bool idempotent;        /* else only a connection that was idle less than 2 s is reused */
+    char file[64];          /* name of the body's file, should it need one */
 };
 
 /* What came back. */
 struct answer {
-    struct attempt attempt; /* url, method, n, hop, step, started_us and lane_wait_us are the caller's to set */
+    /* url, method, n, hop, step, started_us and lane_wait_us are the caller's to set. */
+    struct attempt attempt;
     struct blob headers;    /* packed; final answer only, no trailers */
     struct body body;       /* a file is synced, and so is its directory */
     char *redirect_url;     /* absolute target of a 3xx with Location; owned, else NULL */

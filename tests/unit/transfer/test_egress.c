@@ -54,16 +54,16 @@ static const struct edge v4_edges[] = {
 
 static const struct edge v6_edges[] = {
     { NULL, "::", "1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2000::" },
-    { "2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2001::",
-            "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff", "2001:200::" },
-    { "2001:db7:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db8::",
-            "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db9::" },
-    { "2001:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2002::",
-            "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2003::" },
-    { "3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "3fff::",
-            "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff", "3fff:1000::" },
-    { "3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "4000::",
-            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL },
+    { "2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2001::", "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "2001:200::" },
+    { "2001:db7:ffff:ffff:ffff:ffff:ffff:ffff",
+            "2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db9::" },
+    { "2001:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "2002::", "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2003::" },
+    { "3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "3fff::", "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "3fff:1000::" },
+    { "3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "4000::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL },
 };
 
 static void check_edge(const struct egress *e, const struct edge *edge)

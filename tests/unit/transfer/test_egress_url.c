@@ -151,7 +151,7 @@ static void test_refused_urls_have_a_reason(void **state)
 
 static void test_length_is_limited(void **state)
 {
-    char text[9000];
+    static char text[9000];
     struct egress_url u = { 0 };
     struct error why = { "" };
 

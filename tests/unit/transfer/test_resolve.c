@@ -17,9 +17,9 @@
 #include "daemon/transfer/resolve.h"
 #include "dns_server.h"
 
-#define MS         1000000LL
-#define MANY       3000
-#define TOGETHER   50
+#define MS       1000000LL
+#define MANY     3000
+#define TOGETHER 50
 
 static const struct dns_record script[] = {
     { "one.test", "192.0.2.1", 60, 0, 0 },

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define REQUEST_MAX (256 * 1024)
-#define CONNECTIONS 256
+#define CONNECTIONS 1024
 
 struct web_server {
     pthread_t thread;
@@ -55,7 +55,7 @@ static void say(struct talk *t, const void *data, size_t n)
 
 __attribute__((format(printf, 2, 3))) static void sayf(struct talk *t, const char *format, ...)
 {
-    char text[8192];
+    char text[4096];
     va_list args;
     int n;
 
@@ -156,7 +156,7 @@ static bool serve_large(struct talk *t)
 {
     size_t n = strtoul(t->path + strlen("/large/"), NULL, 10);
     bool chunked = strstr(t->path, "chunked") != NULL;
-    char piece[10000];
+    char piece[4000];
 
     if (chunked)
         sayf(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -189,11 +189,12 @@ static bool serve_endless_header(struct talk *t)
 
 static bool serve_long_header(struct talk *t)
 {
-    char line[200001];
+    char piece[1000];
 
-    memset(line, 'x', sizeof(line));
+    memset(piece, 'x', sizeof(piece));
     sayf(t, "HTTP/1.1 200 OK\r\nX: ");
-    say(t, line, sizeof(line));
+    for (int i = 0; i < 200; i++)
+        say(t, piece, sizeof(piece));
     sayf(t, "\r\n\r\n");
     return false;
 }
@@ -202,14 +203,14 @@ static bool serve_length(struct talk *t)
 {
     const char *kind = t->path + strlen("/length/");
 
-    sayf(t, "HTTP/1.1 200 OK\r\n%s\r\n\r\nhello",
-            strcmp(kind, "two") == 0      ? "Content-Length: 2\r\nContent-Length: 5"
-                    : strcmp(kind, "same") == 0 ? "Content-Length: 5\r\nContent-Length: 5"
-                    : strcmp(kind, "minus") == 0 ? "Content-Length: -5"
-                    : strcmp(kind, "huge") == 0  ? "Content-Length: 9007199254740993"
-                    : strcmp(kind, "vast") == 0  ? "Content-Length: 99999999999999999999999"
-                    : strcmp(kind, "list") == 0  ? "Content-Length: 5, 5"
-                                                 : "Content-Length: five");
+    sayf(t, "HTTP/1.1 200 OK\r\nConnection: close\r\n%s\r\n\r\nhello",
+            strcmp(kind, "two") == 0     ? "Content-Length: 2\r\nContent-Length: 5"
+            : strcmp(kind, "same") == 0  ? "Content-Length: 5\r\nContent-Length: 5"
+            : strcmp(kind, "minus") == 0 ? "Content-Length: -5"
+            : strcmp(kind, "huge") == 0  ? "Content-Length: 9007199254740993"
+            : strcmp(kind, "vast") == 0  ? "Content-Length: 99999999999999999999999"
+            : strcmp(kind, "list") == 0  ? "Content-Length: 5, 5"
+                                         : "Content-Length: five");
     return false;
 }
 

@@ -1,0 +1,69 @@
+/* What the tests of exchanges share: servers, rules, a transfer, and what is expected of an answer. */
+#pragma once
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "daemon/base/cleanup.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/loop.h"
+#include "daemon/co/co.h"
+#include "daemon/transfer/egress.h"
+#include "daemon/transfer/transfer.h"
+#include "dns_server.h"
+#include "web_server.h"
+
+#define MS        1000000LL
+#define FILE_NAME "the-body"
+#define SPILLED   200000
+#define MEMORY    (1024 * 1024)
+
+struct test {
+    struct loop *loop;
+    struct web_server *web;
+    struct dns_server *dns;
+    struct egress *egress;
+    struct transfer *transfer;
+    char directory[32];
+    int directory_fd;
+    int64_t memory;
+    int (*body)(struct test *t);
+    struct exchange x; /* what get() and send_to() send, but for what they are given */
+    struct answer answer;
+    char url[256];
+};
+
+/* Runs `body` as a coroutine beside the servers; 127.0.0.0/8 but .13 and ::1 are allowed. */
+void with_memory(int (*body)(struct test *t), int64_t memory);
+void with_transfer(int (*body)(struct test *t));
+
+#define TRANSFER_TEST(name)                 \
+    static int name##_body(struct test *t); \
+    static void name(void **state)          \
+    {                                       \
+        (void)state;                        \
+        with_transfer(name##_body);         \
+    }                                       \
+    static int name##_body(struct test *t)
+
+/* One exchange with the scripted server under the name `host`; the answer is in t->answer. */
+int send_to(
+        struct test *t, const char *host, const char *method, const char *path, int64_t timeout_ns);
+void get(struct test *t, const char *path);
+/* The phases share the total, and those behind the one that failed did not happen. */
+void check_phases(const struct attempt *a);
+void expect_failure(struct test *t, enum failure failure, enum phase reached, bool safe);
+void expect_body(struct test *t, const char *text);
+bool has_file(struct test *t, const char *name, off_t *ret_size);
