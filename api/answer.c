@@ -84,6 +84,7 @@ bool answer_send(struct exchange *x)
 
     x->status = x->reply.status;
     x->phase = EXCHANGE_SENT;
+    x->connection->lingers = !x->body_ended;
     connection_no_deadline(x->connection);
     if (good)
         good = MHD_queue_response(x->connection->mhd, x->status, response) == MHD_YES;

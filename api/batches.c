@@ -4,44 +4,54 @@
 
 #include "api/handlers.h"
 #include "api/parse.h"
+#include "api/query.h"
 #include "api/render.h"
-#include "api/request.h"
 #include "daemon/engine/service.h"
 
 #define LIST_LIMIT     50
 #define LIST_LIMIT_MAX 1000
-#define IDS_SLICE      5000 /* ids written before others run */
+#define ROW_SLICE      200  /* rows made before others run */
+#define IDS_SLICE      5000 /* the same of ids */
 
 static bool batch_ended(const struct batch *b)
 {
     return b->state == BATCH_SUCCEEDED || b->state == BATCH_FAILED || b->state == BATCH_CANCELLED;
 }
 
+struct shown_batch {
+    const struct batch *batch;
+    int64_t now_us;
+    json_t *ids; /* NULL: not shown */
+};
+
+static json_t *shown_batch_json(void *arg)
+{
+    const struct shown_batch *s = arg;
+    json_t *o = render_batch(s->batch, s->now_us);
+
+    if (s->ids)
+        shape_set(&o, "job_ids", s->ids);
+    return o;
+}
+
+static json_t *id_json(const void *from, size_t i)
+{
+    return render_id(((const struct uuid7 *)from)[i]);
+}
+
 /* Suspends when there are many ids (b->total of them; NULL: not shown). */
 static int reply_batch(struct request *r, struct reply *reply, unsigned status,
         const struct batch *b, const struct uuid7 *ids)
 {
-    struct writer w = writer_to(&reply->body);
-    int rc = 0;
+    struct shown_batch shown = { .batch = b, .now_us = clock_now_us(service_clock(r->service)) };
+    struct reply_items list = {
+        .item = id_json, .from = ids, .n = ids ? b->total : 0, .slice = IDS_SLICE
+    };
+    int rc = ids ? reply_items(&list, &shown.ids) : 0;
 
-    writer_open(&w, '{');
-    render_batch(b, clock_now_us(service_clock(r->service)), &w);
-    if (ids) {
-        writer_key(&w, "job_ids");
-        writer_open(&w, '[');
-        for (unsigned i = 0; i < b->total && rc == 0; i++) {
-            if (i > 0 && i % IDS_SLICE == 0)
-                rc = co_yield ();
-            render_id(ids[i], &w);
-        }
-        writer_close(&w, ']');
-    }
-    writer_close(&w, '}');
-    buf_append(&reply->body, "\n", 1);
-    reply->status = status;
-    if (rc == 0)
-        rc = w.rc;
-    return rc < 0 ? rc : reply_set_type(reply, REPLY_JSON);
+    if (rc < 0)
+        return rc;
+    return reply_json(reply, status, shown_batch_json, &shown, list.n > list.slice);
 }
 
 /* The batch as it stands once it has ended, the time is up, or the daemon stops. */
@@ -64,8 +74,8 @@ static int read_wait(struct request *r, struct reply *reply, int64_t *ret_us, bo
 {
     bool preferred;
 
-    request_wait_time(r, ret_us, &preferred);
-    *ret_bad = request_query_is_bad(r, reply);
+    query_wait_time(r, ret_us, &preferred);
+    *ret_bad = query_is_bad(r, reply);
     if (*ret_bad || !preferred)
         return 0;
     return reply_add_header(
@@ -154,39 +164,48 @@ int batches_cancel(struct request *r, struct reply *reply)
     return rc < 0 ? rc : reply_batch(r, reply, 200, &batch, NULL);
 }
 
+struct shown_batches {
+    const struct store_batches *page;
+    int64_t now_us;
+    json_t *rows;
+    const char *cursor;
+};
+
+static json_t *row_json(const void *from, size_t i)
+{
+    const struct shown_batches *s = from;
+
+    return render_batch(&s->page->batches[i], s->now_us);
+}
+
+static json_t *page_json(void *arg)
+{
+    struct shown_batches *s = arg;
+
+    return render_page(s->rows, s->cursor);
+}
+
 int batches_list(struct request *r, struct reply *reply)
 {
     CLEANUP(store_batches_done) struct store_batches page = { 0 };
-    struct writer w = writer_to(&reply->body);
-    char cursor[REQUEST_CURSOR_SIZE];
-    size_t limit = request_limit(r, LIST_LIMIT, LIST_LIMIT_MAX);
-    int64_t from = request_cursor(r), now_us;
+    struct shown_batches shown = { .page = &page };
+    struct reply_items rows = { .item = row_json, .from = &shown, .slice = ROW_SLICE };
+    char cursor[QUERY_CURSOR_SIZE];
+    size_t limit = query_limit(r, LIST_LIMIT, LIST_LIMIT_MAX);
+    int64_t from = query_cursor(r);
     int rc;
 
-    if (request_query_is_bad(r, reply))
+    if (query_is_bad(r, reply))
         return 0;
     rc = service_list_batches(r->service, from, limit, &page);
     if (rc < 0)
         return rc;
-    request_format_cursor(page.next, cursor);
-    now_us = clock_now_us(service_clock(r->service));
-    writer_open(&w, '{');
-    writer_key(&w, "data");
-    writer_open(&w, '[');
-    for (size_t i = 0; i < page.n; i++) {
-        writer_open(&w, '{');
-        render_batch(&page.batches[i], now_us, &w);
-        writer_close(&w, '}');
-    }
-    writer_close(&w, ']');
-    writer_key(&w, "next_cursor");
-    writer_text(&w, page.next ? cursor : NULL);
-    writer_close(&w, '}');
-    buf_append(&reply->body, "\n", 1);
-    if (page.next)
-        rc = request_link_next(r, cursor, reply);
-    reply->status = 200;
+    query_format_cursor(page.next, cursor);
+    shown.cursor = page.next ? cursor : NULL;
+    shown.now_us = clock_now_us(service_clock(r->service));
+    rows.n = page.n;
+    rc = reply_items(&rows, &shown.rows);
     if (rc == 0)
-        rc = w.rc;
-    return rc < 0 ? rc : reply_set_type(reply, REPLY_JSON);
+        rc = reply_json(reply, 200, page_json, &shown, page.n > rows.slice);
+    return rc < 0 || !page.next ? rc : query_link_next(r, cursor, reply);
 }

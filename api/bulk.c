@@ -10,20 +10,21 @@
 
 #include "api/codec.h"
 #include "api/handlers.h"
+#include "api/query.h"
 #include "api/render.h"
-#include "api/request.h"
 #include "daemon/engine/service.h"
 
 #define BULK_SLICE          256
-#define BULK_IN_FLIGHT      8 /* slices being submitted */
+#define BULK_SLICE_BYTES    CODEC_ON_LOOP_BYTES /* parsed before others run */
+#define BULK_IN_FLIGHT      8                   /* slices being submitted */
 #define BULK_LINE_MAX_BYTES (1 << 20)
 #define BULK_WRITE_SLICE    2000 /* result lines written before others run */
 
 struct bulk_line {
     unsigned status;    /* 0: nothing is known of it */
     struct uuid7 id;    /* of a 202 */
-    char *errors;       /* JSON; owned; NULL: the status' own */
-    const char *detail; /* instead of `errors`: a literal */
+    char *answer;       /* its line of the answer; owned; NULL: not made yet */
+    const char *detail; /* of one that was refused, for the answer: a literal */
 };
 
 /* Specs on their way to the service. */
@@ -86,18 +87,22 @@ static int bulk_refuse(struct bulk *b, unsigned status, const char *detail)
     return 0;
 }
 
+/* The whole line of the answer, so that it takes no more memory than its text. */
 static int bulk_keep_faults(struct bulk_line *line, const struct faults *faults)
 {
     struct buf text = { 0 };
-    struct writer w = writer_to(&text);
+    json_t *o = json_object();
+    int rc;
 
-    faults_write(faults, &w);
-    if (w.rc == 0)
-        w.rc = buf_append(&text, "", 1);
-    if (w.rc < 0)
+    shape_set(&o, "status", json_integer(line->status));
+    shape_set(&o, "errors", faults_json(faults));
+    rc = shape_write_line(o, &text);
+    if (rc == 0)
+        rc = buf_append(&text, "", 1);
+    if (rc < 0)
         buf_done(&text);
-    line->errors = text.data;
-    return w.rc;
+    line->answer = text.data;
+    return rc;
 }
 
 static struct bulk_slice *bulk_open_slice(struct bulk *b)
@@ -184,11 +189,11 @@ static int bulk_check_length(struct bulk *b)
 /* Whole lines out of b->text until a slice's worth is done; says in b->step what comes next. */
 static void bulk_parse(struct bulk *b, bool at_end, bool large)
 {
+    size_t n, end = b->parsed + BULK_SLICE_BYTES;
     const char *text;
-    size_t n;
 
     b->step = BULK_AGAIN;
-    for (unsigned i = 0; i < BULK_SLICE && b->rc == 0; i++) {
+    for (unsigned i = 0; i < BULK_SLICE && b->parsed < end && b->rc == 0; i++) {
         if (!bulk_find_line(b, at_end, &text, &n)) {
             b->rc = bulk_check_length(b);
             b->step = BULK_HUNGRY;
@@ -291,6 +296,8 @@ static int bulk_take(struct bulk *b, bool at_end)
             rc = b->rc;
         if (rc == 0)
             rc = bulk_flush(b);
+        if (rc == 0 && b->step == BULK_AGAIN)
+            rc = co_yield();
     } while (rc == 0 && (b->step == BULK_AGAIN || b->step == BULK_LARGE));
     buf_consume(&b->text, b->parsed);
     b->parsed = 0;
@@ -318,45 +325,84 @@ static int bulk_run(struct bulk *b, struct reply *reply)
     return rc < 0 ? rc : 0;
 }
 
-static void bulk_write_line(const struct bulk_line *line, struct writer *w)
+struct bulk_writer {
+    const struct bulk *bulk;
+    struct buf *out;
+    size_t next;           /* of bulk->lines */
+    json_t *accepted, *id; /* a line like most are; its id, which is set anew for each */
+    int rc;
+};
+
+static void bulk_writer_init(void *arg)
 {
-    writer_open(w, '{');
-    writer_key(w, "status");
-    writer_int(w, line->status ? line->status : 503);
-    if (line->status == 202) {
-        writer_key(w, "id");
-        render_id(line->id, w);
-    } else {
-        writer_key(w, "errors");
-        if (line->errors) {
-            w->rc = w->rc ? w->rc : buf_append_str(w->out, line->errors);
-        } else {
-            writer_open(w, '[');
-            writer_open(w, '{');
-            writer_key(w, "detail");
-            writer_text(w, line->detail ? line->detail : reply_error_detail(-ECANCELED));
-            writer_close(w, '}');
-            writer_close(w, ']');
-        }
-    }
-    writer_close(w, '}');
+    struct bulk_writer *w = arg;
+
+    w->accepted = json_object();
+    w->id = json_string("");
+    shape_set(&w->accepted, "status", json_integer(202));
+    shape_set(&w->accepted, "id", json_incref(w->id));
+    w->rc = w->accepted ? 0 : -ENOMEM;
+}
+
+static void bulk_writer_done(void *arg)
+{
+    struct bulk_writer *w = arg;
+
+    json_decref(w->accepted);
+    json_decref(w->id);
+}
+
+static int bulk_write_refused(const struct bulk_line *line, struct buf *out)
+{
+    json_t *o = json_object(), *error = json_object(), *errors = json_array();
+
+    shape_set(&error, "detail",
+            shape_text(line->detail ? line->detail : reply_error_detail(-ECANCELED)));
+    shape_push(&errors, error);
+    shape_set(&o, "status", json_integer(line->status ? line->status : 503));
+    shape_set(&o, "errors", errors);
+    return shape_write_line(o, out);
+}
+
+static int bulk_write_line(struct bulk_writer *w, const struct bulk_line *line)
+{
+    char id[UUID7_TEXT_SIZE];
+
+    if (line->answer)
+        return buf_append_str(w->out, line->answer);
+    if (line->status != 202)
+        return bulk_write_refused(line, w->out);
+    uuid7_format(line->id, id);
+    if (json_string_setn_nocheck(w->id, id, UUID7_TEXT_SIZE - 1) < 0)
+        return -ENOMEM;
+    return shape_write_line(json_incref(w->accepted), w->out);
+}
+
+static void bulk_write_slice(void *arg)
+{
+    struct bulk_writer *w = arg;
+
+    for (size_t i = 0; i < BULK_WRITE_SLICE && w->next < w->bulk->n_lines && w->rc == 0; i++)
+        w->rc = bulk_write_line(w, &w->bulk->lines[w->next++]);
 }
 
 /* Suspends between slices. */
 static int bulk_answer(const struct bulk *b, struct reply *reply)
 {
+    struct bulk_writer w = { .bulk = b, .out = &reply->body };
     int rc = 0;
 
-    for (size_t i = 0; i < b->n_lines && rc == 0; i++) {
-        struct writer w = writer_to(&reply->body);
-
-        if (i > 0 && i % BULK_WRITE_SLICE == 0)
-            rc = co_yield ();
-        bulk_write_line(&b->lines[i], &w);
+    co_on_loop(bulk_writer_init, &w);
+    while (w.next < b->n_lines && w.rc == 0 && rc == 0) {
+        if (w.next > 0)
+            rc = co_yield();
         if (rc == 0)
-            rc = w.rc < 0 ? w.rc : buf_append(&reply->body, "\n", 1);
+            co_on_loop(bulk_write_slice, &w);
     }
+    co_on_loop(bulk_writer_done, &w);
     reply->status = 200;
+    if (rc == 0)
+        rc = w.rc;
     return rc < 0 ? rc : reply_set_type(reply, REPLY_NDJSON);
 }
 
@@ -365,7 +411,7 @@ static void bulk_done(struct bulk *b)
     list_for_each_safe (it, &b->slices)
         bulk_drop_slice(list_entry(it, struct bulk_slice, node));
     for (size_t i = 0; i < b->n_lines; i++)
-        free(b->lines[i].errors);
+        free(b->lines[i].answer);
     free(b->lines);
     buf_done(&b->text);
     service_rules_unref(b->rules);
@@ -377,9 +423,11 @@ int bulk_post(struct request *r, struct reply *reply)
     int64_t body_max = r->options->max_body_bytes;
     int rc;
 
-    if (request_parameter(r, "wait"))
+    if (query_parameter(r, "wait"))
         faults_parameter(&r->faults, "wait", "does not apply to many jobs: wait for each");
-    if (request_query_is_bad(r, reply))
+    if (query_parameter(r, "body"))
+        faults_parameter(&r->faults, "body", "does not apply to many jobs");
+    if (query_is_bad(r, reply))
         return 0;
     b.rules = service_rules_ref(r->service);
     b.line_max_bytes = body_max < BULK_LINE_MAX_BYTES ? (size_t)body_max : BULK_LINE_MAX_BYTES;

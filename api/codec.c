@@ -69,7 +69,8 @@ int codec_load_object(const char *text, size_t n, json_t **ret, struct faults *f
         faults_syntax(faults, 1, 1, "the text is empty");
         return -EBADMSG;
     }
-    root_json = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    root_json =
+            json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
     if (!root_json) {
         if (json_error_code(&error) == json_error_out_of_memory)
             return -ENOMEM;
@@ -104,13 +105,18 @@ void codec_sort_keys(json_t *object, const struct place *at, const struct codec_
     }
 }
 
+bool codec_is_text(json_t *value)
+{
+    return json_is_string(value) && strlen(json_string_value(value)) == json_string_length(value);
+}
+
 bool codec_duration(json_t *value, const struct place *at, int64_t *ret_us, struct faults *faults)
 {
     int rc = -EINVAL;
 
     if (json_is_number(value))
         rc = field_duration_seconds(json_number_value(value), ret_us);
-    else if (json_is_string(value))
+    else if (codec_is_text(value))
         rc = field_duration(json_string_value(value), ret_us);
     if (rc == -ERANGE)
         faults_at(faults, at, "must be at most ten years");
@@ -128,7 +134,7 @@ bool codec_size(json_t *value, const struct place *at, int64_t *ret_bytes, struc
     if (json_is_integer(value) && json_integer_value(value) >= 0) {
         *ret_bytes = json_integer_value(value);
         rc = 0;
-    } else if (json_is_string(value)) {
+    } else if (codec_is_text(value)) {
         rc = field_size(json_string_value(value), ret_bytes);
     }
     if (rc < 0)
@@ -154,6 +160,10 @@ bool codec_string(json_t *value, const struct place *at, const char **ret, struc
 {
     if (!json_is_string(value)) {
         faults_at(faults, at, "must be a string");
+        return false;
+    }
+    if (!codec_is_text(value)) {
+        faults_at(faults, at, "must not contain NUL");
         return false;
     }
     *ret = json_string_value(value);

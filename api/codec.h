@@ -1,5 +1,5 @@
 /*
- * JSON to model: jansson's only home is codec*.c. Pure: specs, faults and the rules are all that it
+ * JSON to model. Pure: specs, faults and the rules are all that it
  * touches, so it runs on the loop's stack (co_on_loop) or on a pool thread, but not on the stack of
  * a coroutine.
  */

@@ -119,7 +119,7 @@ static bool read_status_range(struct job_reader *r, json_t *item, const struct p
 
         good = status >= 100 && status <= 599;
         first = last = (uint16_t)status;
-    } else if (json_is_string(item)) {
+    } else if (codec_is_text(item)) {
         good = field_status_range(json_string_value(item), &first, &last) == 0;
     }
     if (!good) {
@@ -225,7 +225,7 @@ static bool check_label(
                 JOB_LABEL_MAX_BYTES);
         return false;
     }
-    if (!json_is_string(value) || json_string_length(value) > JOB_LABEL_MAX_BYTES ||
+    if (!codec_is_text(value) || json_string_length(value) > JOB_LABEL_MAX_BYTES ||
             !field_is_plain(json_string_value(value))) {
         faults_at(r->faults, at, "must be a string of at most %d bytes without control characters",
                 JOB_LABEL_MAX_BYTES);

@@ -24,6 +24,9 @@ struct codec_key {
 void codec_sort_keys(json_t *object, const struct place *at, const struct codec_key *keys, size_t n,
         json_t **values, struct faults *faults);
 
+/* A string without NUL. Only bodies and payloads may have one. */
+bool codec_is_text(json_t *value);
+
 /*
  * Readers of one value. Each says false when there is a fault, which it has listed.
  * `value` is never NULL.
@@ -32,7 +35,7 @@ bool codec_duration(json_t *value, const struct place *at, int64_t *ret_us, stru
 bool codec_size(json_t *value, const struct place *at, int64_t *ret_bytes, struct faults *faults);
 bool codec_integer(json_t *value, const struct place *at, int64_t least, int64_t most, int64_t *ret,
         struct faults *faults);
-/* The text stays the JSON's. NUL can't be in it: jansson refuses it. */
+/* The text stays the JSON's; there is no NUL in it. */
 bool codec_string(json_t *value, const struct place *at, const char **ret, struct faults *faults);
 bool codec_bool(json_t *value, const struct place *at, bool *ret, struct faults *faults);
 

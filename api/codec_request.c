@@ -69,11 +69,8 @@ static int add_header(struct request_spec *ret, const char *name, json_t *value,
     size_t n;
     int rc;
 
-    if (!json_is_string(value)) {
-        faults_at(faults, at, "must be a string");
+    if (!codec_string(value, at, &text, faults))
         return 0;
-    }
-    text = json_string_value(value);
     text += strspn(text, " \t");
     n = strlen(text);
     while (n > 0 && (text[n - 1] == ' ' || text[n - 1] == '\t'))

@@ -1,7 +1,9 @@
 /*
  * microhttpd's own timeout counts idle time, which a byte a second resets for ever, and it does not
- * look at suspended connections at all (reference: reliability 0.9 and 4.4). So each phase in which
- * a client can dawdle has a deadline of ours, and a suspended connection is watched for its end.
+ * look at suspended connections at all (reference: reliability 0.9 and 4.4). It also overlooks a
+ * hang-up that arrives together with the last bytes: its epoll is edge triggered, and it does not
+ * read again after a short read, so it is made to look again. So each phase in which a client can
+ * dawdle has a deadline of ours, and every connection is watched for its peer's end.
  */
 #include "api/connection.h"
 
@@ -17,18 +19,26 @@
 #define BODY_TIMEOUT_US (30 * CLOCK_US_PER_S) /* without EXCHANGE_PROGRESS_BYTES of body */
 #define IDLE_TIMEOUT_US (75 * CLOCK_US_PER_S) /* until the next request's first line is whole */
 
+/* After the peer's end it makes the descriptor readable anew, for an edge triggered epoll. */
+void connection_look_again(struct connection *c)
+{
+    if (c->hung_up)
+        shutdown(c->fd, SHUT_RD);
+}
+
 static void connection_peer_ready(struct loop_watch *w, unsigned events)
 {
-    struct connection *c = CONTAINER_OF(w, struct connection, closed);
+    struct connection *c = CONTAINER_OF(w, struct connection, peer);
     struct pollfd p = { .fd = c->fd, .events = POLLRDHUP };
 
     /* A reset comes as LOOP_READ, like the next request that a client has pipelined. */
-    (void)events;
-    if (poll(&p, 1, 0) <= 0)
+    if (!(events & LOOP_CLOSED) && poll(&p, 1, 0) <= 0)
         return;
-    connection_watch_peer(c, false);
+    c->hung_up = true;
+    loop_watch_done(&c->peer);
+    connection_look_again(c);
     if (c->exchange)
-        exchange_gone(c->exchange);
+        exchange_hung_up(c->exchange);
 }
 
 struct connection *connection_new(struct api *a, struct MHD_Connection *mhd, int fd, bool local)
@@ -41,7 +51,8 @@ struct connection *connection_new(struct api *a, struct MHD_Connection *mhd, int
     c->mhd = mhd;
     c->fd = fd;
     c->local = local;
-    loop_watch_init(&c->closed, a->loop, fd, connection_peer_ready);
+    loop_watch_init(&c->peer, a->loop, fd, connection_peer_ready);
+    connection_watch_reset(c, false);
     deadline_init(&c->deadline);
     deadline_start(&c->deadline, &a->header_deadlines);
     list_append(&a->connections, &c->node);
@@ -53,8 +64,10 @@ void connection_free(struct connection *c)
 {
     if (!c)
         return;
-    loop_watch_done(&c->closed);
+    loop_watch_done(&c->peer);
     deadline_stop(&c->deadline);
+    if (c->lingers && !c->api->stopping)
+        linger_begin(&c->api->lingers, c->fd);
     list_remove(&c->node);
     c->api->n_connections--;
     free(c);
@@ -108,10 +121,11 @@ void connection_idles(struct connection *c)
     deadline_start(&c->deadline, &c->api->idle_deadlines);
 }
 
-void connection_watch_peer(struct connection *c, bool on)
+void connection_watch_reset(struct connection *c, bool on)
 {
     /* Without memory for the watch, a client that leaves is noticed when it is answered. */
-    (void)loop_watch_set(&c->closed, on ? LOOP_READ | LOOP_CLOSED : 0);
+    if (!c->hung_up)
+        (void)loop_watch_set(&c->peer, on ? LOOP_READ | LOOP_CLOSED : LOOP_CLOSED);
 }
 
 void connection_shut(struct connection *c)
@@ -119,14 +133,19 @@ void connection_shut(struct connection *c)
     shutdown(c->fd, SHUT_RDWR);
 }
 
-/* Nothing of an answer has been written while a request is incomplete, so this may be. */
+void connection_refuse(struct connection *c, unsigned status, const char *detail)
+{
+    char text[512];
+    size_t n = reply_format_raw(status, detail, text, sizeof(text));
+
+    (void)!send(c->fd, text, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 static void connection_too_slow(struct deadline *d)
 {
     struct connection *c = CONTAINER_OF(d, struct connection, deadline);
-    char text[512];
-    size_t n = reply_format_raw(408, "the request did not arrive in time", text, sizeof(text));
 
-    (void)!send(c->fd, text, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    connection_refuse(c, 408, "the request did not arrive in time");
     connection_shut(c);
 }
 
@@ -141,6 +160,7 @@ void connection_queues_init(struct api *a)
             &a->header_deadlines, a->loop, a->options.header_timeout_us, connection_too_slow);
     deadline_queue_init(&a->body_deadlines, a->loop, BODY_TIMEOUT_US, connection_too_slow);
     deadline_queue_init(&a->idle_deadlines, a->loop, IDLE_TIMEOUT_US, connection_idled);
+    lingers_init(&a->lingers, a->loop);
 }
 
 void connection_queues_done(struct api *a)
@@ -148,4 +168,5 @@ void connection_queues_done(struct api *a)
     deadline_queue_done(&a->header_deadlines);
     deadline_queue_done(&a->body_deadlines);
     deadline_queue_done(&a->idle_deadlines);
+    lingers_done(&a->lingers);
 }

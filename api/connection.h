@@ -11,10 +11,12 @@ struct exchange;
 struct connection {
     struct api *api;
     struct MHD_Connection *mhd;
-    struct list node; /* in api.connections */
-    int fd;           /* microhttpd's */
-    bool local;       /* a Unix socket */
-    struct loop_watch closed;
+    struct list node;       /* in api.connections */
+    int fd;                 /* microhttpd's */
+    bool local;             /* a Unix socket */
+    struct loop_watch peer; /* for its end */
+    bool hung_up;           /* the peer sends nothing any more */
+    bool lingers;           /* its client may still be sending when it is closed */
     struct deadline deadline;
     struct exchange *exchange; /* the request that is under way; NULL: none */
 };
@@ -36,8 +38,18 @@ void connection_body_moves(struct connection *c);
 void connection_no_deadline(struct connection *c);
 void connection_idles(struct connection *c);
 
-/* Whether to notice that the peer hangs up; exchange_gone() is called then. */
-void connection_watch_peer(struct connection *c, bool on);
+/*
+ * exchange_hung_up() is called when the peer closes its side. Resets are noticed too while this is
+ * on, which is for suspended connections: it costs a call for each request that is pipelined.
+ */
+void connection_watch_reset(struct connection *c, bool on);
+/* Lets microhttpd read up to the end, if the peer has hung up. After each read that may be the last. */
+void connection_look_again(struct connection *c);
+/*
+ * Sends a problem past microhttpd, which takes no answer in the middle of a request. Nothing of
+ * another may have been written.
+ */
+void connection_refuse(struct connection *c, unsigned status, const char *detail);
 /* microhttpd will see the end of the connection and free it. */
 void connection_shut(struct connection *c);
 

@@ -5,6 +5,7 @@
 
 #include "api/deadline.h"
 #include "api/framing.h"
+#include "api/linger.h"
 #include "api/server.h"
 #include "daemon/base/list.h"
 #include "daemon/base/loop.h"
@@ -27,6 +28,7 @@ struct api {
     struct list connections;
     unsigned n_connections;
     unsigned n_exchanges; /* requests begun and not answered to the end */
+    struct lingers lingers;
     struct deadline_queue header_deadlines, body_deadlines, idle_deadlines;
     struct co_task task;        /* parent of all handlers; {0}: none */
     struct co_group *handlers;  /* on its stack; NULL: no new ones */

@@ -13,7 +13,7 @@
  *
  * - A suspended exchange has `suspended` set; it is resumed once, by way of api.woken.
  * - microhttpd, the handler and a streamed answer each hold one reference.
- * - The peer is watched only while the handler waits for something long, or streams.
+ * - Resets by the peer are watched for only while the handler waits for something long, or streams.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -21,13 +21,6 @@
 
 #include "api/exchange_state.h"
 #include "daemon/base/log.h"
-
-#define STREAM_HIGH_BYTES (256 * 1024) /* waiting for the client: then the handler has to wait */
-
-static struct exchange *exchange_of(const struct request *r)
-{
-    return CONTAINER_OF(r, struct exchange, request);
-}
 
 struct exchange *exchange_begin(struct connection *c, const char *target)
 {
@@ -76,11 +69,11 @@ void exchange_suspend(struct exchange *x)
     x->suspended = true;
     connection_suspend(x->connection);
     if (x->waiting || x->streaming)
-        connection_watch_peer(x->connection, true);
+        connection_watch_reset(x->connection, true);
 }
 
 /* microhttpd calls us again, from its next run. */
-static void exchange_wake(struct exchange *x)
+void exchange_wake(struct exchange *x)
 {
     if (!x->connection)
         return;
@@ -97,7 +90,8 @@ void exchange_resume(struct list *node)
     if (!x->suspended)
         return;
     x->suspended = false;
-    connection_watch_peer(x->connection, false);
+    if (x->waiting || x->streaming)
+        connection_watch_reset(x->connection, false);
     if (x->phase == EXCHANGE_BODY)
         connection_body_moves(x->connection);
     connection_resume(x->connection);
@@ -115,6 +109,13 @@ void exchange_gone(struct exchange *x)
 {
     exchange_set_gone(x);
     exchange_wake(x);
+}
+
+/* Who asked for something quick gets it yet: the peer may have closed its sending side only. */
+void exchange_hung_up(struct exchange *x)
+{
+    if (x->waiting || x->streaming)
+        exchange_gone(x);
 }
 
 void exchange_stop(struct exchange *x)
@@ -144,8 +145,8 @@ void exchange_end(struct exchange *x)
     x->suspended = false;
     x->connection = NULL;
     c->exchange = NULL;
-    connection_watch_peer(c, false);
     connection_idles(c);
+    connection_look_again(c);
     exchange_unref(x);
 }
 
@@ -183,89 +184,6 @@ void exchange_spawn(struct exchange *x)
     x->ready = true;
 }
 
-int request_read(struct request *r, struct buf *into)
-{
-    struct exchange *x = exchange_of(r);
-    int rc = 0;
-
-    while (r->body.n == 0 && !x->body_ended && !x->body_cut && !x->body_too_large && rc == 0)
-        rc = co_condition_wait(&x->moved);
-    if (rc < 0)
-        return rc;
-    if (r->body.n == 0)
-        return x->body_ended ? 0 : x->body_too_large ? -EFBIG : -ECONNRESET;
-    if (into->n == 0) {
-        struct buf empty = *into;
-
-        *into = r->body;
-        r->body = empty;
-    } else {
-        rc = buf_append(into, r->body.data, r->body.n);
-    }
-    r->body.n = 0;
-    if (x->suspended)
-        exchange_wake(x);
-    return rc < 0 ? rc : 1;
-}
-
-void request_wait_open(struct request *r, struct co_scope *scope)
-{
-    struct exchange *x = exchange_of(r);
-
-    co_scope_open(scope, CO_NEVER, 0);
-    x->waiting = scope;
-    if (x->gone || x->api->stopping)
-        co_scope_cancel(scope);
-    else if (x->suspended)
-        connection_watch_peer(x->connection, true);
-}
-
-int request_wait_close(struct request *r, struct co_scope *scope, int rc)
-{
-    struct exchange *x = exchange_of(r);
-
-    x->waiting = NULL;
-    return co_scope_close(scope, rc);
-}
-
-bool request_gone(const struct request *r)
-{
-    return exchange_of(r)->gone;
-}
-
-bool request_stopping(const struct request *r)
-{
-    return exchange_of(r)->api->stopping;
-}
-
-void request_stream(struct request *r, struct reply *reply)
-{
-    struct exchange *x = exchange_of(r);
-
-    x->reply = *reply;
-    x->out = x->reply.body;
-    x->reply.body = (struct buf){ 0 };
-    x->streaming = true;
-    x->ready = true;
-    exchange_wake(x);
-}
-
-int request_write(struct request *r, const void *data, size_t n)
-{
-    struct exchange *x = exchange_of(r);
-    int rc = 0;
-
-    while (!x->gone && x->out.n > STREAM_HIGH_BYTES && rc == 0)
-        rc = co_condition_wait(&x->moved);
-    if (x->gone)
-        return -ECANCELED;
-    if (rc == 0)
-        rc = buf_append(&x->out, data, n);
-    if (rc == 0)
-        exchange_wake(x);
-    return rc;
-}
-
 bool exchange_call(
         struct exchange *x, const char *method, const char *version, const char *data, size_t n)
 {
@@ -278,10 +196,10 @@ bool exchange_call(
         intake_end(x);
         return x->ready ? answer_send(x) : true;
     case EXCHANGE_ANSWER:
-        if (x->ready)
-            return answer_send(x);
         if (x->gone)
             return false;
+        if (x->ready)
+            return answer_send(x);
         exchange_suspend(x);
         return true;
     case EXCHANGE_SENT:

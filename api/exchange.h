@@ -21,8 +21,8 @@ bool exchange_call(
         struct exchange *x, const char *method, const char *version, const char *data, size_t n);
 /* The answer is out, or the connection has ended; it is not called again. */
 void exchange_end(struct exchange *x);
-/* The client has hung up while it was waited for. */
-void exchange_gone(struct exchange *x);
+/* The client has closed its side of the connection. */
+void exchange_hung_up(struct exchange *x);
 /* Ends what the handler awaits; the answer is what there is then. */
 void exchange_stop(struct exchange *x);
 /* The connection is closed without an answer. */

@@ -43,6 +43,10 @@ void exchange_unref(struct exchange *x);
 /* Starts the handler, or makes the reply say why it can't be. */
 void exchange_spawn(struct exchange *x);
 void exchange_suspend(struct exchange *x);
+/* microhttpd calls us again, from its next run. */
+void exchange_wake(struct exchange *x);
+/* Nobody waits for the answer any more. */
+void exchange_gone(struct exchange *x);
 
 /* intake.c. False: close the connection. */
 bool intake_head(struct exchange *x, const char *method, const char *version);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/writer.h"
 #include "daemon/base/buf.h"
 
 static void fault_done(struct fault *f)
@@ -100,39 +99,35 @@ void faults_syntax(struct faults *f, int line, int column, const char *format, .
     va_end(args);
 }
 
-void faults_write(const struct faults *f, struct writer *w)
+static json_t *fault_json(const struct fault *f)
 {
-    writer_open(w, '[');
-    for (size_t i = 0; i < f->n; i++) {
-        const struct fault *fault = &f->list[i];
+    json_t *o = json_object();
 
-        writer_open(w, '{');
-        writer_key(w, "detail");
-        writer_text(w, fault->detail);
-        if (fault->pointer) {
-            writer_key(w, "pointer");
-            writer_text(w, fault->pointer);
-        }
-        if (fault->parameter) {
-            writer_key(w, "parameter");
-            writer_text(w, fault->parameter);
-        }
-        if (fault->line > 0) {
-            writer_key(w, "line");
-            writer_int(w, fault->line);
-            writer_key(w, "column");
-            writer_int(w, fault->column);
-        }
-        writer_close(w, '}');
+    shape_set(&o, "detail", shape_text(f->detail));
+    if (f->pointer)
+        shape_set(&o, "pointer", shape_text(f->pointer));
+    if (f->parameter)
+        shape_set(&o, "parameter", shape_text(f->parameter));
+    if (f->line > 0) {
+        shape_set(&o, "line", json_integer(f->line));
+        shape_set(&o, "column", json_integer(f->column));
     }
+    return o;
+}
+
+json_t *faults_json(const struct faults *f)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < f->n; i++)
+        shape_push(&list, fault_json(&f->list[i]));
     if (f->dropped > 0) {
         char text[64];
+        json_t *o = json_object();
 
         snprintf(text, sizeof(text), "%zu more errors are not listed", f->dropped);
-        writer_open(w, '{');
-        writer_key(w, "detail");
-        writer_text(w, text);
-        writer_close(w, '}');
+        shape_set(&o, "detail", shape_text(text));
+        shape_push(&list, o);
     }
-    writer_close(w, ']');
+    return list;
 }

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct writer;
+#include "api/shape.h"
 
 /* More than this of one request is counted, not listed. */
 #define FAULTS_MAX 100
@@ -45,5 +45,5 @@ __attribute__((format(printf, 3, 4))) void faults_parameter(
         struct faults *f, const char *parameter, const char *format, ...);
 __attribute__((format(printf, 4, 5))) void faults_syntax(
         struct faults *f, int line, int column, const char *format, ...);
-/* The JSON array. */
-void faults_write(const struct faults *f, struct writer *w);
+/* An array of objects; NULL: no memory. */
+json_t *faults_json(const struct faults *f);

@@ -3,24 +3,24 @@
 #include "api/request.h"
 #include "daemon/engine/service.h"
 
-static int health_reply(struct reply *reply, unsigned status, const char *state)
+static json_t *health_json(void *state)
 {
-    int rc = buf_printf(&reply->body, "{\"status\":\"%s\"}\n", state);
+    json_t *o = json_object();
 
-    reply->status = status;
-    return rc < 0 ? rc : reply_set_type(reply, REPLY_JSON);
+    shape_set(&o, "status", shape_text(state));
+    return o;
 }
 
 int health_live(struct request *r, struct reply *reply)
 {
     (void)r;
-    return health_reply(reply, 200, "ok");
+    return reply_json(reply, 200, health_json, (char[]){ "ok" }, false);
 }
 
 int health_ready(struct request *r, struct reply *reply)
 {
     if (service_ready(r->service) && !request_stopping(r))
-        return health_reply(reply, 200, "ready");
+        return reply_json(reply, 200, health_json, (char[]){ "ready" }, false);
     reply_problem(reply, 503, NULL, "the daemon does not take work now");
     return reply_add_header(reply, "Retry-After", "5");
 }

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "api/exchange_state.h"
+#include "api/query.h"
 
 #define UPLOAD_HIGH_BYTES (256 * 1024) /* waiting for the handler: then the client has to wait */
 #define DISCARD_MAX_BYTES (1 << 20)    /* of a body that is of no use, to keep the connection */
@@ -35,8 +36,9 @@ static void choose_handler(struct exchange *x, const struct framing *f, bool bod
     } else if (body && !json) {
         reply_problem(&x->reply, 415, NULL,
                 route->handle_lines
-                        ? "the body must be application/json or application/x-ndjson (curl: --json)"
-                        : "the body must be application/json (curl: --json)");
+                        ? "the body must be application/json, which curl --json says, or "
+                          "application/x-ndjson"
+                        : "the body must be application/json, which curl --json says");
         return;
     }
     if (f->content_length > x->body_max)
@@ -88,8 +90,8 @@ static int route_request(struct exchange *x, const char *method, const struct fr
         if (!x->request.prefer)
             return -ENOMEM;
     }
-    request_check_parameters(&x->request, x->route->parameters);
-    if (x->route->parameters || !request_query_is_bad(&x->request, &x->reply))
+    query_check(&x->request, x->route->parameters);
+    if (x->route->parameters || !query_is_bad(&x->request, &x->reply))
         choose_handler(x, f, body);
     return 0;
 }
@@ -152,13 +154,17 @@ static void refuse_rest(struct exchange *x)
 bool intake_body(struct exchange *x, const char *data, size_t n)
 {
     x->received += (int64_t)n;
+    connection_look_again(x->connection);
     if (x->received >= x->progress + EXCHANGE_PROGRESS_BYTES) {
         x->progress = x->received;
         connection_body_moves(x->connection);
     }
     if (x->received > x->body_max) {
-        if (x->use == BODY_DISCARD)
+        if (x->use == BODY_DISCARD) {
+            connection_refuse(x->connection, 413, "the body is larger than this daemon takes");
+            x->connection->lingers = true;
             return false;
+        }
         refuse_rest(x);
     }
     /* An answer before the end of the upload: the rest is of no use. */

@@ -7,26 +7,34 @@
 #include "api/fields.h"
 #include "api/handlers.h"
 #include "api/parse.h"
+#include "api/query.h"
 #include "api/render.h"
-#include "api/request.h"
 #include "daemon/engine/service.h"
 
 #define LIST_LIMIT      50
 #define LIST_LIMIT_MAX  1000
 #define LIST_LIMIT_FULL 100
-#define RENDER_SLICE    50 /* rows written before others run */
+#define ROW_SLICE       100 /* rows made before others run */
+#define FULL_SLICE      20  /* of those with attempts and headers */
+
+struct shown_job {
+    const struct job *job;
+    struct render_job how;
+};
+
+static json_t *shown_job_json(void *arg)
+{
+    const struct shown_job *s = arg;
+
+    return render_job(s->job, &s->how);
+}
 
 static int reply_job(
         struct reply *reply, unsigned status, const struct job *j, const struct store_body *body)
 {
-    struct writer w = writer_to(&reply->body);
+    struct shown_job shown = { .job = j, .how = { .full = true, .body = body } };
 
-    render_job(j, &(struct render_job){ .full = true, .body = body }, &w);
-    if (w.rc < 0)
-        return w.rc;
-    reply->status = status;
-    buf_append(&reply->body, "\n", 1);
-    return reply_set_type(reply, REPLY_JSON);
+    return reply_json(reply, status, shown_job_json, &shown, false);
 }
 
 /* The job as it stands once it has ended, the time is up, or the daemon stops. */
@@ -72,18 +80,44 @@ static int submit_and_await(
     return await_job(r, id, wait_us, ret);
 }
 
+/* ?body=inline */
+static bool wants_body(struct request *r)
+{
+    const char *text = query_parameter(r, "body");
+
+    if (text && strcmp(text, "inline") != 0)
+        faults_parameter(&r->faults, "body", "must be \"inline\"");
+    return text != NULL;
+}
+
+/* The job, with its body when it has ended and that `is_wanted`: empty when there is none to show. */
+static int reply_job_and_body(struct request *r, struct reply *reply, unsigned status,
+        const struct job *job, bool is_wanted)
+{
+    CLEANUP(store_body_done) struct store_body body = { 0 };
+    int rc = 0;
+
+    if (!is_wanted || !job_state_ended(job->state))
+        return reply_job(reply, status, job, NULL);
+    rc = service_body(r->service, job->id, STEP_MAX, &body);
+    if (rc < 0 && rc != -ENODATA && rc != -EBUSY)
+        return rc;
+    return reply_job(reply, status, job, &body);
+}
+
 int jobs_post(struct request *r, struct reply *reply)
 {
     CLEANUP(cleanup_job) struct job *job = NULL;
     CLEANUP(faults_done) struct faults faults = { 0 };
     struct job_spec spec = { 0 };
     char id[UUID7_TEXT_SIZE];
-    bool preferred, ended;
+    bool preferred, body, ended;
     int64_t wait_us;
     int rc;
 
-    request_wait_time(r, &wait_us, &preferred);
-    if (request_query_is_bad(r, reply))
+    query_wait_time(r, &wait_us, &preferred);
+    body = wants_body(r);
+    if (query_is_bad(r, reply))
         return 0;
     rc = parse_job(r->service, r->body.data, r->body.n, &spec, &faults);
     if (rc == -EBADMSG || rc == -EINVAL) {
@@ -101,40 +135,27 @@ int jobs_post(struct request *r, struct reply *reply)
     rc = reply_add_header(reply, "Location", "/v1/jobs/%s", id);
     if (rc == 0)
         rc = apply_preference(reply, wait_us, preferred);
-    return rc < 0 ? rc : reply_job(reply, ended ? 200 : 202, job, NULL);
-}
-
-/* What ?body=inline shows: *ret is an empty body when there is none to show. */
-static int inline_body(struct request *r, const struct job *job, struct store_body *ret)
-{
-    int rc = service_body(r->service, job->id, STEP_MAX, ret);
-
-    return rc == -ENODATA || rc == -EBUSY ? 0 : rc;
+    return rc < 0 ? rc : reply_job_and_body(r, reply, ended ? 200 : 202, job, body);
 }
 
 int jobs_get(struct request *r, struct reply *reply)
 {
     CLEANUP(cleanup_job) struct job *job = NULL;
-    CLEANUP(store_body_done) struct store_body body = { 0 };
-    const char *shown = request_parameter(r, "body");
-    bool preferred;
+    bool preferred, body;
     int64_t wait_us;
     struct uuid7 id;
     int rc = request_id(r, &id);
 
     if (rc < 0)
         return rc;
-    request_wait_time(r, &wait_us, &preferred);
-    if (shown && strcmp(shown, "inline") != 0)
-        faults_parameter(&r->faults, "body", "must be \"inline\"");
-    if (request_query_is_bad(r, reply))
+    query_wait_time(r, &wait_us, &preferred);
+    body = wants_body(r);
+    if (query_is_bad(r, reply))
         return 0;
     rc = await_job(r, id, wait_us, &job);
-    if (rc == 0 && shown)
-        rc = inline_body(r, job, &body);
     if (rc == 0)
         rc = apply_preference(reply, wait_us, preferred);
-    return rc < 0 ? rc : reply_job(reply, 200, job, shown ? &body : NULL);
+    return rc < 0 ? rc : reply_job_and_body(r, reply, 200, job, body);
 }
 
 int jobs_cancel(struct request *r, struct reply *reply)
@@ -178,7 +199,7 @@ static int reply_with_body(struct request *r, struct store_body *body, struct re
 int jobs_get_body(struct request *r, struct reply *reply)
 {
     CLEANUP(store_body_done) struct store_body body = { 0 };
-    const char *step_name = request_parameter(r, "step");
+    const char *step_name = query_parameter(r, "step");
     enum job_step step = STEP_MAX;
     struct uuid7 id;
     int rc = request_id(r, &id);
@@ -187,7 +208,7 @@ int jobs_get_body(struct request *r, struct reply *reply)
         return rc;
     if (step_name && job_step_parse(step_name, &step) < 0)
         faults_parameter(&r->faults, "step", "must be request, deliver or collect");
-    if (request_query_is_bad(r, reply))
+    if (query_is_bad(r, reply))
         return 0;
     rc = service_body(r->service, id, step, &body);
     if (rc == 0)
@@ -208,7 +229,7 @@ int jobs_get_body(struct request *r, struct reply *reply)
 
 static void filter_states(struct request *r, struct store_filter *f)
 {
-    const char *text = request_parameter(r, "state");
+    const char *text = query_parameter(r, "state");
 
     while (text && *text) {
         size_t n = strcspn(text, ",");
@@ -231,8 +252,8 @@ static void filter_states(struct request *r, struct store_filter *f)
 /* `label_memory` is what the filter's label points into. */
 static void read_filter(struct request *r, struct store_filter *f, char **label_memory)
 {
-    const char *kind = request_parameter(r, "kind"), *batch = request_parameter(r, "batch"),
-               *label = request_parameter(r, "label");
+    const char *kind = query_parameter(r, "kind"), *batch = query_parameter(r, "batch"),
+               *label = query_parameter(r, "label");
     enum job_kind k;
     char *colon;
 
@@ -244,7 +265,7 @@ static void read_filter(struct request *r, struct store_filter *f, char **label_
         f->kind = (int)k;
     if (batch && uuid7_parse(batch, &f->batch) < 0)
         faults_parameter(&r->faults, "batch", "must be the id of a batch");
-    f->lane = request_parameter(r, "lane");
+    f->lane = query_parameter(r, "lane");
     if (!label)
         return;
     *label_memory = strdup(label);
@@ -258,28 +279,37 @@ static void read_filter(struct request *r, struct store_filter *f, char **label_
     f->label_value = colon + 1;
 }
 
-/* Suspends between slices. */
-static int write_page(
-        const struct store_page *page, bool full, const char *cursor, struct reply *reply)
-{
-    struct writer w = writer_to(&reply->body);
-    struct render_job how = { .full = full };
-    int rc = 0;
+struct shown_page {
+    const struct store_page *page;
+    struct render_job how;
+    json_t *rows;
+    const char *cursor;
+};
 
-    writer_open(&w, '{');
-    writer_key(&w, "data");
-    writer_open(&w, '[');
-    for (size_t i = 0; i < page->n && rc == 0; i++) {
-        if (i > 0 && i % RENDER_SLICE == 0)
-            rc = co_yield ();
-        render_job(page->jobs[i], &how, &w);
-    }
-    writer_close(&w, ']');
-    writer_key(&w, "next_cursor");
-    writer_text(&w, cursor);
-    writer_close(&w, '}');
-    buf_append(&reply->body, "\n", 1);
-    return rc < 0 ? rc : w.rc;
+static json_t *row_json(const void *from, size_t i)
+{
+    const struct shown_page *s = from;
+
+    return render_job(s->page->jobs[i], &s->how);
+}
+
+static json_t *page_json(void *arg)
+{
+    struct shown_page *s = arg;
+
+    return render_page(s->rows, s->cursor);
+}
+
+static int reply_page(
+        struct reply *reply, const struct store_page *page, bool full, const char *cursor)
+{
+    struct shown_page shown = { .page = page, .how = { .full = full }, .cursor = cursor };
+    struct reply_items rows = {
+        .item = row_json, .from = &shown, .n = page->n, .slice = full ? FULL_SLICE : ROW_SLICE
+    };
+    int rc = reply_items(&rows, &shown.rows);
+
+    return rc < 0 ? rc : reply_json(reply, 200, page_json, &shown, page->n > rows.slice);
 }
 
 int jobs_list(struct request *r, struct reply *reply)
@@ -287,22 +317,19 @@ int jobs_list(struct request *r, struct reply *reply)
     CLEANUP(cleanup_free) char *label_memory = NULL;
     CLEANUP(store_page_done) struct store_page page = { 0 };
     struct store_filter filter = { 0 };
-    char cursor[REQUEST_CURSOR_SIZE];
-    bool full = request_flag(r, "full");
-    size_t limit = request_limit(r, LIST_LIMIT, full ? LIST_LIMIT_FULL : LIST_LIMIT_MAX);
-    int64_t from = request_cursor(r);
+    char cursor[QUERY_CURSOR_SIZE];
+    bool full = query_flag(r, "full");
+    size_t limit = query_limit(r, LIST_LIMIT, full ? LIST_LIMIT_FULL : LIST_LIMIT_MAX);
+    int64_t from = query_cursor(r);
     int rc;
 
     read_filter(r, &filter, &label_memory);
-    if (request_query_is_bad(r, reply))
+    if (query_is_bad(r, reply))
         return 0;
     rc = service_list(r->service, &filter, from, limit, full, &page);
     if (rc < 0)
         return rc;
-    request_format_cursor(page.next, cursor);
-    rc = write_page(&page, full, page.next ? cursor : NULL, reply);
-    if (rc == 0 && page.next)
-        rc = request_link_next(r, cursor, reply);
-    reply->status = 200;
-    return rc < 0 ? rc : reply_set_type(reply, REPLY_JSON);
+    query_format_cursor(page.next, cursor);
+    rc = reply_page(reply, &page, full, page.next ? cursor : NULL);
+    return rc < 0 || !page.next ? rc : query_link_next(r, cursor, reply);
 }

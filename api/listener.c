@@ -48,7 +48,7 @@ static int spare_open(void)
 
 void listener_refuse(int fd)
 {
-    char text[512], scrap[4096];
+    char text[512], scrap[2048];
     size_t n = reply_format_raw(
             503, "the daemon has as many connections as it can", text, sizeof(text));
 

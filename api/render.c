@@ -6,100 +6,81 @@
 #include "api/fields.h"
 #include "daemon/base/clock.h"
 
-static void render_time(struct writer *w, const char *key, int64_t us)
+static json_t *render_time(int64_t us)
 {
     char text[CLOCK_TEXT_SIZE];
 
-    writer_key(w, key);
-    if (us <= 0) {
-        writer_null(w);
-        return;
-    }
+    if (us <= 0)
+        return json_null();
     clock_format(us, text);
-    writer_text(w, text);
+    return shape_text(text);
 }
 
 /* A negative time is one that was not taken. */
-static void render_ms(struct writer *w, const char *key, int64_t us)
+static json_t *render_ms(int64_t us)
 {
-    writer_key(w, key);
-    if (us < 0)
-        writer_null(w);
-    else
-        writer_thousandths(w, us);
+    return us < 0 ? json_null() : shape_thousandths(us);
 }
 
-static void render_text(struct writer *w, const char *key, const char *text)
-{
-    writer_key(w, key);
-    writer_text(w, text);
-}
-
-void render_id(struct uuid7 id, struct writer *w)
+json_t *render_id(struct uuid7 id)
 {
     char text[UUID7_TEXT_SIZE];
 
     uuid7_format(id, text);
-    writer_text(w, text);
+    return json_stringn_nocheck(text, UUID7_TEXT_SIZE - 1);
 }
 
 /* Values of one name stand together, wherever they are in the packed list. */
-static void render_headers(struct writer *w, const struct blob *headers, bool mask)
+static json_t *render_headers(const struct blob *headers, bool mask)
 {
+    json_t *o = json_object();
     const char *name, *value;
     size_t at = 0;
 
-    writer_open(w, '{');
     while (pack_header_next(headers, &at, &name, &value)) {
+        json_t *values = json_array();
         const char *it_name, *it_value;
         size_t it = 0;
 
-        if (pack_header_find(headers, name) != value)
+        if (pack_header_find(headers, name) != value) {
+            json_decref(values);
             continue; /* shown with the first of its name */
-        writer_key(w, name);
-        writer_open(w, '[');
+        }
         while (pack_header_next(headers, &it, &it_name, &it_value))
             if (strcmp(it_name, name) == 0)
-                writer_text(w, mask && field_header_is_secret(name) ? "***" : it_value);
-        writer_close(w, ']');
+                shape_push(&values,
+                        shape_text(mask && field_header_is_secret(name) ? "***" : it_value));
+        shape_set(&o, name, values);
     }
-    writer_close(w, '}');
+    return o;
 }
 
-static void render_request(struct writer *w, const struct request_spec *r, bool full)
+static json_t *render_request(const struct request_spec *r, bool full)
 {
-    writer_key(w, "request");
-    if (!r->url) {
-        writer_null(w);
-        return;
-    }
-    writer_open(w, '{');
-    render_text(w, "url", r->url);
-    render_text(w, "method", r->method);
-    writer_key(w, "headers");
-    if (full)
-        render_headers(w, &r->headers, true);
-    else
-        writer_null(w);
-    writer_key(w, "body_bytes");
-    writer_int(w, r->body_bytes);
-    writer_close(w, '}');
+    json_t *o;
+
+    if (!r->url)
+        return json_null();
+    o = json_object();
+    shape_set(&o, "url", shape_text(r->url));
+    shape_set(&o, "method", shape_text(r->method));
+    shape_set(&o, "headers", full ? render_headers(&r->headers, true) : json_null());
+    shape_set(&o, "body_bytes", json_integer(r->body_bytes));
+    return o;
 }
 
-static void render_error(struct writer *w, const struct job_error *e)
+static json_t *render_error(const struct job_error *e)
 {
-    writer_key(w, "error");
-    if (e->failure == FAILURE_NONE) {
-        writer_null(w);
-        return;
-    }
-    writer_open(w, '{');
-    render_text(w, "phase", phase_name(e->phase));
-    render_text(w, "code", failure_name(e->failure));
-    render_text(w, "message", e->message);
-    writer_key(w, "retry_safe");
-    writer_bool(w, e->retry_safe);
-    writer_close(w, '}');
+    json_t *o;
+
+    if (e->failure == FAILURE_NONE)
+        return json_null();
+    o = json_object();
+    shape_set(&o, "phase", shape_text(phase_name(e->phase)));
+    shape_set(&o, "code", shape_text(failure_name(e->failure)));
+    shape_set(&o, "message", shape_text(e->message));
+    shape_set(&o, "retry_safe", json_boolean(e->retry_safe));
+    return o;
 }
 
 static const char *http_version_name(unsigned version)
@@ -118,138 +99,107 @@ static const char *http_version_name(unsigned version)
     }
 }
 
-static void render_attempt(struct writer *w, const struct attempt *a)
+static json_t *render_attempt(const struct attempt *a)
 {
-    writer_open(w, '{');
-    writer_key(w, "n");
-    writer_int(w, a->n);
-    writer_key(w, "hop");
-    writer_int(w, a->hop);
-    render_text(w, "step", job_step_name((enum job_step)a->step));
-    render_text(w, "url", a->url);
-    render_text(w, "method", a->method);
-    render_time(w, "started_at", a->started_us);
-    render_ms(w, "lane_wait_ms", a->lane_wait_us);
-    render_ms(w, "dns_ms", a->dns_us);
-    render_ms(w, "connect_ms", a->connect_us);
-    render_ms(w, "tls_ms", a->tls_us);
-    render_ms(w, "send_ms", a->send_us);
-    render_ms(w, "first_byte_ms", a->first_byte_us);
-    render_ms(w, "receive_ms", a->receive_us);
-    render_ms(w, "total_ms", a->total_us);
-    writer_key(w, "reused");
-    writer_bool(w, a->reused);
-    render_text(w, "http_version", http_version_name(a->http_version));
-    render_text(w, "remote", a->remote[0] ? a->remote : NULL);
-    writer_key(w, "sent_bytes");
-    writer_int(w, a->sent_bytes);
-    writer_key(w, "received_bytes");
-    writer_int(w, a->received_bytes);
-    render_text(w, "reached", phase_name(a->reached));
-    writer_key(w, "status");
-    if (a->status)
-        writer_int(w, a->status);
-    else
-        writer_null(w);
-    render_error(w, &a->error);
-    writer_close(w, '}');
+    json_t *o = json_object();
+
+    shape_set(&o, "n", json_integer(a->n));
+    shape_set(&o, "hop", json_integer(a->hop));
+    shape_set(&o, "step", shape_text(job_step_name((enum job_step)a->step)));
+    shape_set(&o, "url", shape_text(a->url));
+    shape_set(&o, "method", shape_text(a->method));
+    shape_set(&o, "started_at", render_time(a->started_us));
+    shape_set(&o, "lane_wait_ms", render_ms(a->lane_wait_us));
+    shape_set(&o, "dns_ms", render_ms(a->dns_us));
+    shape_set(&o, "connect_ms", render_ms(a->connect_us));
+    shape_set(&o, "tls_ms", render_ms(a->tls_us));
+    shape_set(&o, "send_ms", render_ms(a->send_us));
+    shape_set(&o, "first_byte_ms", render_ms(a->first_byte_us));
+    shape_set(&o, "receive_ms", render_ms(a->receive_us));
+    shape_set(&o, "total_ms", render_ms(a->total_us));
+    shape_set(&o, "reused", json_boolean(a->reused));
+    shape_set(&o, "http_version", shape_text(http_version_name(a->http_version)));
+    shape_set(&o, "remote", shape_text(a->remote[0] ? a->remote : NULL));
+    shape_set(&o, "sent_bytes", json_integer(a->sent_bytes));
+    shape_set(&o, "received_bytes", json_integer(a->received_bytes));
+    shape_set(&o, "reached", shape_text(phase_name(a->reached)));
+    shape_set(&o, "status", a->status ? json_integer(a->status) : json_null());
+    shape_set(&o, "error", render_error(&a->error));
+    return o;
 }
 
-static void render_attempts(struct writer *w, const struct job *j, bool full)
+static json_t *render_attempts(const struct job *j)
 {
-    writer_key(w, "attempts");
-    if (!full) {
-        writer_null(w);
-        return;
-    }
-    writer_open(w, '[');
+    json_t *list = json_array();
+
     for (size_t i = 0; i < j->n_attempts; i++)
-        render_attempt(w, &j->attempts[i]);
-    writer_close(w, ']');
+        shape_push(&list, render_attempt(&j->attempts[i]));
+    return list;
 }
 
-static void render_events(struct writer *w, const struct job *j, bool full)
+static json_t *render_events(const struct job *j)
 {
-    writer_key(w, "events");
-    if (!full) {
-        writer_null(w);
-        return;
-    }
-    writer_open(w, '[');
+    json_t *list = json_array();
+
     for (int k = 0; k < EVENT_MAX; k++) {
+        json_t *o;
+
         if (j->events.at_us[k] == 0)
             continue;
-        writer_open(w, '{');
-        render_text(w, "event", job_event_name((enum job_event_kind)k));
-        render_time(w, "at", j->events.at_us[k]);
-        writer_close(w, '}');
+        o = json_object();
+        shape_set(&o, "event", shape_text(job_event_name((enum job_event_kind)k)));
+        shape_set(&o, "at", render_time(j->events.at_us[k]));
+        shape_push(&list, o);
     }
-    writer_close(w, ']');
+    return list;
 }
 
 /* Text where it is text, {"base64": …} where it is not, null where it is not kept in one piece. */
-static void render_body(struct writer *w, const struct store_body *body)
+static json_t *render_body(const struct store_body *body)
 {
     const struct body *b = &body->body;
     struct buf text = { 0 };
+    json_t *o;
 
-    writer_key(w, "body");
-    if (b->file[0] || (b->bytes > 0 && !b->data) || b->bytes > BODY_INLINE_MAX_BYTES) {
-        writer_null(w);
-        return;
-    }
-    if (b->bytes == 0) {
-        writer_text(w, "");
-        return;
-    }
-    if (field_is_utf8_text(b->data, (size_t)b->bytes)) {
-        writer_string(w, b->data, (size_t)b->bytes);
-        return;
-    }
-    writer_open(w, '{');
-    writer_key(w, "base64");
-    if (base64_encode(b->data, (size_t)b->bytes, &text) < 0)
-        writer_null(w);
-    else
-        writer_string(w, text.data, text.n);
-    writer_close(w, '}');
+    if (b->file[0] || (b->bytes > 0 && !b->data) || b->bytes > BODY_INLINE_MAX_BYTES)
+        return json_null();
+    if (b->bytes == 0)
+        return shape_text("");
+    if (field_is_utf8_text(b->data, (size_t)b->bytes))
+        return shape_string(b->data, (size_t)b->bytes);
+    o = json_object();
+    shape_set(&o, "base64",
+            base64_encode(b->data, (size_t)b->bytes, &text) < 0 ? NULL
+                                                                : shape_string(text.data, text.n));
     buf_done(&text);
+    return o;
 }
 
-static void render_result(struct writer *w, const struct job *j, const struct render_job *how)
+static json_t *render_result(const struct job *j, const struct render_job *how)
 {
     const struct job_result *r = &j->result;
+    json_t *o;
 
-    writer_key(w, "result");
-    if (r->status == 0) {
-        writer_null(w);
-        return;
-    }
-    writer_open(w, '{');
-    writer_key(w, "status");
-    writer_int(w, r->status);
-    writer_key(w, "headers");
-    if (how->full)
-        render_headers(w, &r->headers, false);
-    else
-        writer_null(w);
-    writer_key(w, "body_bytes");
-    writer_int(w, r->body_bytes);
-    render_text(w, "body_type", r->body_type);
-    writer_key(w, "truncated");
-    writer_bool(w, r->truncated);
+    if (r->status == 0)
+        return json_null();
+    o = json_object();
+    shape_set(&o, "status", json_integer(r->status));
+    shape_set(&o, "headers", how->full ? render_headers(&r->headers, false) : json_null());
+    shape_set(&o, "body_bytes", json_integer(r->body_bytes));
+    shape_set(&o, "body_type", shape_text(r->body_type));
+    shape_set(&o, "truncated", json_boolean(r->truncated));
     if (how->body)
-        render_body(w, how->body);
-    writer_close(w, '}');
+        shape_set(&o, "body", render_body(how->body));
+    return o;
 }
 
-static void render_labels(struct writer *w, const struct job_spec *s)
+static json_t *render_labels(const struct job_spec *s)
 {
-    writer_key(w, "labels");
-    writer_open(w, '{');
+    json_t *o = json_object();
+
     for (size_t i = 0; i < s->n_labels; i++)
-        render_text(w, s->labels[i].key, s->labels[i].value);
-    writer_close(w, '}');
+        shape_set(&o, s->labels[i].key, shape_text(s->labels[i].value));
+    return o;
 }
 
 static int64_t later(int64_t a, int64_t b)
@@ -263,18 +213,18 @@ static int64_t span_us(int64_t from_us, int64_t to_us)
     return from_us == 0 || to_us == 0 ? -1 : later(to_us - from_us, 0);
 }
 
-static void render_times(struct writer *w, const struct job *j)
+static void render_times(const struct job *j, json_t **o)
 {
     int64_t ready_us = later(j->created_us, job_first_due_us(j));
 
-    render_ms(w, "wait_ms", j->spec.kind == JOB_DELIVERY ? j->spec.wait_us : -1);
-    render_time(w, "created_at", j->created_us);
-    render_time(w, "due_at", j->due_us);
-    render_time(w, "started_at", j->started_us);
-    render_time(w, "finished_at", j->finished_us);
-    render_ms(w, "queued_ms", span_us(ready_us, j->started_us));
-    render_ms(w, "run_ms", span_us(j->started_us, j->finished_us));
-    render_ms(w, "total_ms", span_us(j->created_us, j->finished_us));
+    shape_set(o, "wait_ms", render_ms(j->spec.kind == JOB_DELIVERY ? j->spec.wait_us : -1));
+    shape_set(o, "created_at", render_time(j->created_us));
+    shape_set(o, "due_at", render_time(j->due_us));
+    shape_set(o, "started_at", render_time(j->started_us));
+    shape_set(o, "finished_at", render_time(j->finished_us));
+    shape_set(o, "queued_ms", render_ms(span_us(ready_us, j->started_us)));
+    shape_set(o, "run_ms", render_ms(span_us(j->started_us, j->finished_us)));
+    shape_set(o, "total_ms", render_ms(span_us(j->created_us, j->finished_us)));
 }
 
 static const char *job_lane(const struct job *j)
@@ -283,78 +233,76 @@ static const char *job_lane(const struct job *j)
                                                              : j->spec.request.origin;
 }
 
-void render_job(const struct job *j, const struct render_job *how, struct writer *w)
+json_t *render_job(const struct job *j, const struct render_job *how)
 {
-    writer_open(w, '{');
-    writer_key(w, "id");
-    render_id(j->id, w);
-    render_text(w, "kind", job_kind_name(j->spec.kind));
-    render_text(w, "name", j->spec.name);
-    render_text(w, "state", job_state_name(job_shown_state(j)));
-    render_text(w, "step", job_step_name(j->step));
-    writer_key(w, "batch");
-    if (j->batch.key)
-        render_id(j->batch, w);
-    else
-        writer_null(w);
-    writer_key(w, "index");
-    if (j->batch.key)
-        writer_int(w, j->index);
-    else
-        writer_null(w);
-    render_text(w, "lane", job_lane(j));
-    render_labels(w, &j->spec);
-    writer_key(w, "priority");
-    writer_int(w, j->spec.priority);
-    render_request(w, &j->spec.request, how->full);
-    render_times(w, j);
-    render_attempts(w, j, how->full);
-    render_events(w, j, how->full);
-    render_result(w, j, how);
-    render_error(w, &j->error);
-    writer_close(w, '}');
+    json_t *o = json_object();
+
+    shape_set(&o, "id", render_id(j->id));
+    shape_set(&o, "kind", shape_text(job_kind_name(j->spec.kind)));
+    shape_set(&o, "name", shape_text(j->spec.name));
+    shape_set(&o, "state", shape_text(job_state_name(job_shown_state(j))));
+    shape_set(&o, "step", shape_text(job_step_name(j->step)));
+    shape_set(&o, "batch", j->batch.key ? render_id(j->batch) : json_null());
+    shape_set(&o, "index", j->batch.key ? json_integer(j->index) : json_null());
+    shape_set(&o, "lane", shape_text(job_lane(j)));
+    shape_set(&o, "labels", render_labels(&j->spec));
+    shape_set(&o, "priority", json_integer(j->spec.priority));
+    shape_set(&o, "request", render_request(&j->spec.request, how->full));
+    render_times(j, &o);
+    shape_set(&o, "attempts", how->full ? render_attempts(j) : json_null());
+    shape_set(&o, "events", how->full ? render_events(j) : json_null());
+    shape_set(&o, "result", render_result(j, how));
+    shape_set(&o, "error", render_error(&j->error));
+    if (how->seq)
+        shape_set(&o, "finished_seq", json_integer(j->finished_seq));
+    return o;
 }
 
-static void render_counts(struct writer *w, const struct batch *b)
+static json_t *render_counts(const struct batch *b)
 {
     static const enum job_state order[] = { JOB_PENDING, JOB_RUNNING, JOB_WAITING, JOB_SUCCEEDED,
         JOB_FAILED, JOB_CANCELLED };
+    json_t *o = json_object();
 
-    writer_key(w, "counts");
-    writer_open(w, '{');
-    writer_key(w, "total");
-    writer_int(w, b->total);
-    for (size_t i = 0; i < ARRAY_LEN(order); i++) {
-        writer_key(w, job_state_name(order[i]));
-        writer_int(w, b->counts[order[i]]);
-    }
-    writer_close(w, '}');
+    shape_set(&o, "total", json_integer(b->total));
+    for (size_t i = 0; i < ARRAY_LEN(order); i++)
+        shape_set(&o, job_state_name(order[i]), json_integer(b->counts[order[i]]));
+    return o;
 }
 
-void render_batch(const struct batch *b, int64_t now_us, struct writer *w)
+static json_t *render_speedup(int64_t work_us, int64_t elapsed_us)
+{
+    if (elapsed_us <= 0)
+        return json_null();
+    return shape_thousandths((int64_t)((double)work_us * 1000 / (double)elapsed_us + 0.5));
+}
+
+json_t *render_batch(const struct batch *b, int64_t now_us)
 {
     bool running = b->state == BATCH_LOADING || b->state == BATCH_RUNNING;
     int64_t end_us = running || b->finished_us == 0 ? now_us : b->finished_us;
     int64_t elapsed_us = later(end_us - b->created_us, 0);
+    json_t *o = json_object();
 
-    writer_key(w, "id");
-    render_id(b->id, w);
-    render_text(w, "run", batch_run_name(b->run));
-    render_text(w, "state", batch_state_name(b->state));
-    writer_key(w, "concurrency");
-    if (b->concurrency)
-        writer_int(w, b->concurrency);
-    else
-        writer_null(w);
-    render_text(w, "on_error", batch_on_error_name(b->on_error));
-    render_counts(w, b);
-    render_time(w, "created_at", b->created_us);
-    render_time(w, "finished_at", running ? 0 : b->finished_us);
-    render_ms(w, "elapsed_ms", elapsed_us);
-    render_ms(w, "work_ms", b->work_us);
-    writer_key(w, "speedup");
-    if (elapsed_us > 0)
-        writer_thousandths(w, (int64_t)((double)b->work_us * 1000 / (double)elapsed_us + 0.5));
-    else
-        writer_null(w);
+    shape_set(&o, "id", render_id(b->id));
+    shape_set(&o, "run", shape_text(batch_run_name(b->run)));
+    shape_set(&o, "state", shape_text(batch_state_name(b->state)));
+    shape_set(&o, "concurrency", b->concurrency ? json_integer(b->concurrency) : json_null());
+    shape_set(&o, "on_error", shape_text(batch_on_error_name(b->on_error)));
+    shape_set(&o, "counts", render_counts(b));
+    shape_set(&o, "created_at", render_time(b->created_us));
+    shape_set(&o, "finished_at", render_time(running ? 0 : b->finished_us));
+    shape_set(&o, "elapsed_ms", render_ms(elapsed_us));
+    shape_set(&o, "work_ms", render_ms(b->work_us));
+    shape_set(&o, "speedup", render_speedup(b->work_us, elapsed_us));
+    return o;
+}
+
+json_t *render_page(json_t *data, const char *cursor)
+{
+    json_t *o = json_object();
+
+    shape_set(&o, "data", data);
+    shape_set(&o, "next_cursor", shape_text(cursor));
+    return o;
 }

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "api/faults.h"
-#include "api/writer.h"
 #include "daemon/base/cleanup.h"
+#include "daemon/co/co.h"
 
 static const struct {
     unsigned status;
@@ -111,10 +111,128 @@ const char *reply_status_title(unsigned status)
     return "Error";
 }
 
+struct reply_slice {
+    const struct reply_items *items;
+    size_t next;
+    json_t *array;
+};
+
+static void reply_make_slice(void *arg)
+{
+    struct reply_slice *s = arg;
+    const struct reply_items *items = s->items;
+
+    if (s->next == 0)
+        s->array = json_array();
+    for (size_t i = 0; i < items->slice && s->next < items->n; i++)
+        shape_push(&s->array, items->item(items->from, s->next++));
+}
+
+static void reply_drop(void *arg)
+{
+    json_t *value = arg;
+
+    json_decref(value);
+}
+
+int reply_items(const struct reply_items *items, json_t **ret)
+{
+    struct reply_slice s = { .items = items };
+    int rc = 0;
+
+    do {
+        if (s.next > 0)
+            rc = co_yield();
+        if (rc == 0)
+            co_on_loop(reply_make_slice, &s);
+    } while (rc == 0 && s.array && s.next < items->n);
+    if (rc < 0)
+        co_on_loop(reply_drop, s.array);
+    else
+        *ret = s.array;
+    return rc < 0 || s.array ? rc : -ENOMEM;
+}
+
+struct reply_text {
+    json_t *(*make)(void *arg);
+    void *arg;
+    json_t *value;
+    struct buf *out;
+    int rc;
+};
+
+static void reply_make(void *arg)
+{
+    struct reply_text *t = arg;
+
+    t->value = t->make(t->arg);
+}
+
+static int reply_write(void *arg)
+{
+    struct reply_text *t = arg;
+
+    t->rc = shape_write_line(TAKE_PTR(t->value), t->out);
+    return 0;
+}
+
+static void reply_write_here(void *arg)
+{
+    reply_write(arg);
+}
+
+static void reply_make_and_write(void *arg)
+{
+    reply_make(arg);
+    reply_write(arg);
+}
+
+int reply_json(struct reply *r, unsigned status, json_t *(*make)(void *arg), void *arg, bool large)
+{
+    struct reply_text t = { .make = make, .arg = arg, .out = &r->body };
+    int rc = 0;
+
+    if (large) {
+        co_on_loop(reply_make, &t);
+        rc = co_to_thread(reply_write, &t, NULL);
+        if (rc == -EAGAIN) {
+            co_on_loop(reply_write_here, &t);
+            rc = 0;
+        }
+        if (t.value)
+            co_on_loop(reply_drop, t.value);
+    } else {
+        co_on_loop(reply_make_and_write, &t);
+    }
+    r->status = status;
+    if (rc == 0)
+        rc = t.rc;
+    return rc < 0 ? rc : reply_set_type(r, REPLY_JSON);
+}
+
+struct problem {
+    unsigned status;
+    const char *detail;
+    const struct faults *faults;
+};
+
+static json_t *problem_json(void *arg)
+{
+    const struct problem *p = arg;
+    json_t *o = json_object();
+
+    shape_set(&o, "type", shape_text("about:blank"));
+    shape_set(&o, "title", shape_text(reply_status_title(p->status)));
+    shape_set(&o, "status", json_integer(p->status));
+    shape_set(&o, "detail", shape_text(p->detail));
+    if (p->faults)
+        shape_set(&o, "errors", faults_json(p->faults));
+    return o;
+}
+
 void reply_problem(
         struct reply *r, unsigned status, const struct faults *faults, const char *format, ...)
 {
-    struct writer w = writer_to(&r->body);
     char detail[512];
     va_list args;
 
@@ -123,23 +241,9 @@ void reply_problem(
     va_end(args);
 
     reply_clear(r);
-    r->status = status;
+    reply_json(r, status, problem_json,
+            &(struct problem){ .status = status, .detail = detail, .faults = faults }, false);
     reply_set_type(r, REPLY_PROBLEM);
-    writer_open(&w, '{');
-    writer_key(&w, "type");
-    writer_text(&w, "about:blank");
-    writer_key(&w, "title");
-    writer_text(&w, reply_status_title(status));
-    writer_key(&w, "status");
-    writer_int(&w, status);
-    writer_key(&w, "detail");
-    writer_text(&w, detail);
-    if (faults) {
-        writer_key(&w, "errors");
-        faults_write(faults, &w);
-    }
-    writer_close(&w, '}');
-    buf_append(&r->body, "\n", 1);
 }
 
 static size_t error_index(int rc)
@@ -176,15 +280,15 @@ void reply_error(struct reply *r, int rc)
 
 size_t reply_format_raw(unsigned status, const char *detail, char *text, size_t size)
 {
-    const char *title = reply_status_title(status);
-    char body[256];
-    int n = snprintf(body, sizeof(body),
-            "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"detail\":\"%s\"}\n", title,
-            status, detail);
+    struct reply r = REPLY_INIT;
+    int n;
 
+    reply_problem(&r, status, NULL, "%s", detail);
     n = snprintf(text, size,
             "HTTP/1.1 %u %s\r\nContent-Type: " REPLY_PROBLEM
-            "\r\nContent-Length: %d\r\n%sConnection: close\r\n\r\n%s",
-            status, title, n, status == 503 ? "Retry-After: 5\r\n" : "", body);
+            "\r\nContent-Length: %zu\r\n%sConnection: close\r\n\r\n%.*s",
+            status, reply_status_title(status), r.body.n, status == 503 ? "Retry-After: 5\r\n" : "",
+            (int)r.body.n, r.body.n ? r.body.data : "");
+    reply_done(&r);
     return (size_t)n < size ? (size_t)n : size - 1;
 }

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/shape.h"
 #include "daemon/base/buf.h"
 
 struct faults;
@@ -43,6 +44,19 @@ void reply_done(struct reply *r);
 int reply_set_type(struct reply *r, const char *type);
 __attribute__((format(printf, 3, 4))) int reply_add_header(
         struct reply *r, const char *name, const char *format, ...);
+/* A JSON array that is made `slice` items at a time, each on the loop's stack. */
+struct reply_items {
+    json_t *(*item)(const void *from, size_t i);
+    const void *from;
+    size_t n, slice;
+};
+/* Suspends between slices. *ret is the caller's. */
+int reply_items(const struct reply_items *items, json_t **ret);
+/*
+ * Makes *r a JSON answer: what `make` returns, which it does on the loop's stack. What is `large`
+ * becomes text on a pool thread: then it suspends.
+ */
+int reply_json(struct reply *r, unsigned status, json_t *(*make)(void *arg), void *arg, bool large);
 /* Makes *r a problem; what it held before is dropped. `faults` may be NULL. */
 __attribute__((format(printf, 4, 5))) void reply_problem(
         struct reply *r, unsigned status, const struct faults *faults, const char *format, ...);

@@ -1,13 +1,12 @@
 #include "api/request.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-#include "api/fields.h"
+#include "api/exchange_state.h"
+
+#define STREAM_HIGH_BYTES (256 * 1024) /* waiting for the client: then the handler has to wait */
 
 void request_done(struct request *r)
 {
@@ -71,6 +70,11 @@ static int add_parameter(struct request *r, const char *text, size_t n)
 
     if (rc == 0)
         rc = decode(equals ? equals + 1 : "", equals ? n - name_n - 1 : 0, true, &p.value);
+    if (rc == -EINVAL && p.name) {
+        faults_parameter(&r->faults, p.name, "has a broken escape, or one of NUL");
+        free(p.name);
+        return 0;
+    }
     list = rc == 0 ? reallocarray(r->parameters, r->n_parameters + 1, sizeof(*list)) : NULL;
     if (!list) {
         free(p.name);
@@ -105,154 +109,99 @@ int request_parse_target(struct request *r, const char *target, const char **ret
     return rc;
 }
 
-const char *request_parameter(const struct request *r, const char *name)
-{
-    for (size_t i = 0; i < r->n_parameters; i++)
-        if (strcmp(r->parameters[i].name, name) == 0)
-            return r->parameters[i].value;
-    return NULL;
-}
-
-void request_check_parameters(struct request *r, const char *const *allowed)
-{
-    for (size_t i = 0; i < r->n_parameters; i++) {
-        const char *name = r->parameters[i].name;
-        const char *const *known = allowed;
-
-        while (known && *known && strcmp(*known, name) != 0)
-            known++;
-        if (!known || !*known)
-            faults_parameter(&r->faults, name, "unknown parameter");
-        else if (request_parameter(r, name) != r->parameters[i].value)
-            faults_parameter(&r->faults, name, "was given twice");
-    }
-}
-
-bool request_query_is_bad(const struct request *r, struct reply *reply)
-{
-    if (!faults_any(&r->faults))
-        return false;
-    reply_problem(reply, 400, &r->faults, "the query can't be understood");
-    return true;
-}
-
 int request_id(const struct request *r, struct uuid7 *ret)
 {
     return r->id_text && uuid7_parse(r->id_text, ret) == 0 ? 0 : -ENOENT;
 }
 
-/* The value of `wait` among the preferences, in microseconds; -1: none that can be understood. */
-static int64_t preferred_wait(const char *prefer)
+static struct exchange *request_exchange(const struct request *r)
 {
-    for (const char *p = prefer; p && *p;) {
-        char item[64];
-        uint64_t seconds;
-        size_t n;
-
-        p += strspn(p, " \t");
-        n = strcspn(p, ",;");
-        if (n < sizeof(item)) {
-            memcpy(item, p, n);
-            item[n] = 0;
-            while (n > 0 && strchr(" \t", item[n - 1]))
-                item[--n] = 0;
-            if (strncasecmp(item, "wait=", 5) == 0 &&
-                    field_unsigned(item + 5, UINT32_MAX, &seconds) == 0)
-                return (int64_t)seconds * CLOCK_US_PER_S;
-        }
-        p += strcspn(p, ",");
-        p += *p == ',';
-    }
-    return -1;
+    return CONTAINER_OF(r, struct exchange, request);
 }
 
-void request_wait_time(struct request *r, int64_t *ret_us, bool *ret_preferred)
+int request_read(struct request *r, struct buf *into)
 {
-    const char *text = request_parameter(r, "wait");
-    int64_t us = -1;
+    struct exchange *x = request_exchange(r);
+    int rc = 0;
 
-    *ret_preferred = false;
-    if (text) {
-        if (field_duration(text, &us) < 0)
-            faults_parameter(&r->faults, "wait", "must be a duration like \"10s\" or \"500ms\"");
+    while (r->body.n == 0 && !x->body_ended && !x->body_cut && !x->body_too_large && rc == 0)
+        rc = co_condition_wait(&x->moved);
+    if (rc < 0)
+        return rc;
+    if (r->body.n == 0)
+        return x->body_ended ? 0 : x->body_too_large ? -EFBIG : -ECONNRESET;
+    if (into->n == 0) {
+        struct buf empty = *into;
+
+        *into = r->body;
+        r->body = empty;
     } else {
-        us = preferred_wait(r->prefer);
-        *ret_preferred = us >= 0;
+        rc = buf_append(into, r->body.data, r->body.n);
     }
-    if (us < 0)
-        us = 0;
-    *ret_us = us < r->options->max_wait_us ? us : r->options->max_wait_us;
+    r->body.n = 0;
+    if (x->suspended)
+        exchange_wake(x);
+    return rc < 0 ? rc : 1;
 }
 
-bool request_flag(struct request *r, const char *name)
+void request_wait_open(struct request *r, struct co_scope *scope)
 {
-    const char *text = request_parameter(r, name);
+    struct exchange *x = request_exchange(r);
 
-    if (!text || strcmp(text, "false") == 0 || strcmp(text, "0") == 0)
-        return false;
-    if (strcmp(text, "true") != 0 && strcmp(text, "1") != 0)
-        faults_parameter(&r->faults, name, "must be true or false");
-    return true;
+    co_scope_open(scope, CO_NEVER, 0);
+    x->waiting = scope;
+    if (x->connection && x->connection->hung_up)
+        exchange_gone(x);
+    if (x->gone || x->api->stopping)
+        co_scope_cancel(scope);
+    else if (x->suspended)
+        connection_watch_reset(x->connection, true);
 }
 
-size_t request_limit(struct request *r, size_t usual, size_t most)
+int request_wait_close(struct request *r, struct co_scope *scope, int rc)
 {
-    const char *text = request_parameter(r, "limit");
-    uint64_t value = usual;
+    struct exchange *x = request_exchange(r);
 
-    if (text && (field_unsigned(text, most, &value) < 0 || value == 0))
-        faults_parameter(&r->faults, "limit", "must be a number from 1 to %zu", most);
-    return (size_t)value;
+    x->waiting = NULL;
+    if (x->suspended && !x->streaming)
+        connection_watch_reset(x->connection, false);
+    return co_scope_close(scope, rc);
 }
 
-int64_t request_cursor(struct request *r)
+bool request_gone(const struct request *r)
 {
-    const char *text = request_parameter(r, "cursor");
-    uint64_t value = 0;
-    size_t n = text ? strlen(text) : 0;
-
-    if (!text)
-        return 0;
-    for (size_t i = 1; i < n && i < 17; i++) {
-        int digit = hex_digit(text[i]);
-
-        if (digit < 0)
-            n = 0;
-        else
-            value = value << 4 | (unsigned)digit;
-    }
-    if (n < 2 || n > 17 || text[0] != 'c' || value == 0 || value > INT64_MAX) {
-        faults_parameter(&r->faults, "cursor", "must be the next_cursor of an earlier answer");
-        return 0;
-    }
-    return (int64_t)value;
+    return request_exchange(r)->gone;
 }
 
-void request_format_cursor(int64_t from, char text[REQUEST_CURSOR_SIZE])
+bool request_stopping(const struct request *r)
 {
-    snprintf(text, REQUEST_CURSOR_SIZE, "c%" PRIx64, from);
+    return request_exchange(r)->api->stopping;
 }
 
-int request_link_next(const struct request *r, const char *cursor, struct reply *reply)
+void request_stream(struct request *r, struct reply *reply)
 {
-    struct buf link = { 0 };
-    int rc = buf_printf(&link, "<%s?", r->path);
+    struct exchange *x = request_exchange(r);
 
-    for (const char *p = r->query; p && *p && rc == 0;) {
-        size_t n = strcspn(p, "&");
+    x->reply = *reply;
+    x->out = x->reply.body;
+    x->reply.body = (struct buf){ 0 };
+    x->streaming = true;
+    x->ready = true;
+    exchange_wake(x);
+}
 
-        if (n > 0 && strncmp(p, "cursor=", 7) != 0) {
-            for (size_t i = 0; i < n && rc == 0; i++)
-                rc = p[i] == '>' ? buf_append(&link, "%3E", 3) : buf_append(&link, p + i, 1);
-            if (rc == 0)
-                rc = buf_append(&link, "&", 1);
-        }
-        p += n + (p[n] == '&');
-    }
+int request_write(struct request *r, const void *data, size_t n)
+{
+    struct exchange *x = request_exchange(r);
+    int rc = 0;
+
+    while (!x->gone && x->out.n > STREAM_HIGH_BYTES && rc == 0)
+        rc = co_condition_wait(&x->moved);
+    if (x->gone)
+        return -ECANCELED;
     if (rc == 0)
-        rc = buf_printf(&link, "cursor=%s>; rel=\"next\"", cursor);
+        rc = buf_append(&x->out, data, n);
     if (rc == 0)
-        rc = reply_add_header(reply, "Link", "%.*s", (int)link.n, link.data);
-    buf_done(&link);
+        exchange_wake(x);
     return rc;
 }

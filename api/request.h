@@ -12,7 +12,6 @@
 #include "api/reply.h"
 #include "api/server.h"
 #include "daemon/base/buf.h"
-#include "daemon/base/clock.h"
 #include "daemon/base/uuid7.h"
 #include "daemon/co/co.h"
 
@@ -38,34 +37,8 @@ void request_done(struct request *r);
 
 /* Splits and decodes the target (path and query). -EINVAL with the reason, -ENOMEM. */
 int request_parse_target(struct request *r, const char *target, const char **ret_why);
-/* The first of that name, or NULL. */
-const char *request_parameter(const struct request *r, const char *name);
-/* Lists what is not in `allowed` (NULL-terminated) and what came twice. */
-void request_check_parameters(struct request *r, const char *const *allowed);
-/* After all parameters were read: true when one of them is wrong, and then the reply says so. */
-bool request_query_is_bad(const struct request *r, struct reply *reply);
-/* The readers of single parameters add to r->faults what is wrong with them. */
-
 /* -ENOENT when the path names no possible id. */
 int request_id(const struct request *r, struct uuid7 *ret);
-/*
- * How long the client wants to wait: ?wait= or Prefer: wait=N (RFC 7240), capped by the options;
- * 0: not at all. *ret_preferred: by Prefer, so Preference-Applied is due.
- */
-void request_wait_time(struct request *r, int64_t *ret_us, bool *ret_preferred);
-/* True for "true" or "1"; false for "false", "0" and when it is not given. */
-bool request_flag(struct request *r, const char *name);
-/* ?limit= from 1 to `most`. */
-size_t request_limit(struct request *r, size_t usual, size_t most);
-/* ?cursor= of an earlier answer; 0 without one. */
-int64_t request_cursor(struct request *r);
-#define REQUEST_CURSOR_SIZE 24
-void request_format_cursor(int64_t from, char text[REQUEST_CURSOR_SIZE]);
-/* Appends Link: rel="next", this request's target with the cursor. -ENOMEM. */
-int request_link_next(const struct request *r, const char *cursor, struct reply *reply);
-
-/* The rest is exchange.c's. */
-
 /*
  * Suspends. For an upload that is read as it arrives: appends what is there to `into`. 1: some
  * bytes; 0: the end; -ECONNRESET: cut off; -EFBIG: more than the options allow.

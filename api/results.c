@@ -6,8 +6,8 @@
 
 #include "api/fields.h"
 #include "api/handlers.h"
+#include "api/query.h"
 #include "api/render.h"
-#include "api/request.h"
 #include "daemon/engine/service.h"
 
 #define RESULTS_PAGE     50
@@ -25,22 +25,31 @@ static int next_page(
     return request_wait_close(r, &scope, rc);
 }
 
+struct results_lines {
+    const struct store_page *page;
+    struct buf text;
+    int rc;
+};
+
+static void make_lines(void *arg)
+{
+    struct results_lines *l = arg;
+    struct render_job how = { .full = true, .seq = true };
+
+    for (size_t i = 0; i < l->page->n && l->rc == 0; i++)
+        l->rc = shape_write_line(render_job(l->page->jobs[i], &how), &l->text);
+}
+
 static int write_jobs(struct request *r, const struct store_page *page)
 {
-    struct buf lines = { 0 };
-    int rc = 0;
+    struct results_lines lines = { .page = page };
+    int rc;
 
     if (page->n == 0)
         return request_write(r, "\n", 1);
-    for (size_t i = 0; i < page->n && rc == 0; i++) {
-        struct writer w = writer_to(&lines);
-
-        render_job(page->jobs[i], &(struct render_job){ .full = true }, &w);
-        rc = w.rc < 0 ? w.rc : buf_append(&lines, "\n", 1);
-    }
-    if (rc == 0)
-        rc = request_write(r, lines.data, lines.n);
-    buf_done(&lines);
+    co_on_loop(make_lines, &lines);
+    rc = lines.rc < 0 ? lines.rc : request_write(r, lines.text.data, lines.text.n);
+    buf_done(&lines.text);
     return rc;
 }
 
@@ -66,7 +75,7 @@ static int stream_results(struct request *r, struct uuid7 id, int64_t after)
 
 int results_get(struct request *r, struct reply *reply)
 {
-    const char *text = request_parameter(r, "after");
+    const char *text = query_parameter(r, "after");
     uint64_t after = 0;
     struct batch batch;
     struct uuid7 id;
@@ -76,7 +85,7 @@ int results_get(struct request *r, struct reply *reply)
         return rc;
     if (text && field_unsigned(text, INT64_MAX, &after) < 0)
         faults_parameter(&r->faults, "after", "must be a number");
-    if (request_query_is_bad(r, reply))
+    if (query_is_bad(r, reply))
         return 0;
     rc = service_get_batch(r->service, id, &batch);
     if (rc == 0)

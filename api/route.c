@@ -17,7 +17,7 @@ static const struct route routes[] = {
     { "GET", "/livez", health_live },
     { "GET", "/readyz", health_ready },
     { "POST", "/v1/jobs", jobs_post, .handle_lines = bulk_post, .json = true,
-            .parameters = PARAMETERS("wait") },
+            .parameters = PARAMETERS("wait", "body") },
     { "GET", "/v1/jobs", jobs_list,
             .parameters = PARAMETERS(
                     "state", "kind", "batch", "lane", "label", "limit", "cursor", "full") },

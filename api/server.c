@@ -20,9 +20,10 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 
-#define CONNECTION_MEMORY 32768 /* microhttpd's, for one: half of it receives, all of it is cleared after each request */
-#define CONNECTION_IDLE_S 60    /* also for a client that does not take its answer */
-#define CONNECTIONS_SPARE 64    /* our limit comes first, and says 503 */
+#define CONNECTION_MEMORY \
+    32768 /* microhttpd's, for one: half of it receives, all of it is cleared after each request */
+#define CONNECTION_IDLE_S 60 /* also for a client that does not take its answer */
+#define CONNECTIONS_SPARE 64 /* our limit comes first, and says 503 */
 
 void api_kick(struct api *a)
 {
@@ -286,7 +287,7 @@ int api_stop(struct api *a, int64_t deadline_ns)
     rc = api_wait_quiet(a, deadline_ns);
     co_event_set(&a->end);
     if (a->task.gen)
-        co_await (a->task, NULL);
+        co_await(a->task, NULL);
     a->task = (struct co_task){ 0 };
     if (a->mhd)
         co_on_loop(api_stop_mhd, a);

@@ -142,7 +142,8 @@ class BadInput(DaemonCase):
                     "http:/127.0.0.1/", "http://:80/", "http://user@127.0.0.1/",
                     "http://user:pass@127.0.0.1/", "http://127.0.0.1:99999/",
                     "http://127.0.0.1:-1/", "http://127.0.0.1:http/", "http://a b/",
-                    "http://127.0.0.1/a b", "http://127.0.0.1/\r\nX: y", "http://127.0.0.1/\x00",
+                    "http://127.0.0.1/a b", "http://127.0.0.1/ ", "http://127.0.0.1/\r\nX: y",
+                    "http://127.0.0.1/\x00",
                     "http://127.0.0.1\\@example.com/", "http://[::1/", "http://[fe80::1%25eth0]/",
                     "http://[1.2.3.4]/", "http://ⓛocalhost/", "http://127。0。0。1/",
                     "http://exämple.com/", "http://127.0.0.1/" + "a" * 9000, "\nhttp://127.0.0.1/"):
@@ -161,11 +162,27 @@ class BadInput(DaemonCase):
         for name, value in (("x-a", "b\r\nX-Smuggled: 1"), ("x-a", "b\nc"), ("x-a", "b\rc"),
                             ("x-a", "b\x00c"), ("x-a", "b\x1bc"), ("x-a", "b\x7fc"), ("x a", "b"),
                             ("x-a:", "b"), ("", "b"), ("x-a\r\nX-Smuggled", "b"), ("x-ä", "b"),
-                            ("x-a\x00", "b"), ("(x)", "b")):
+                            ("(x)", "b")):
             with self.subTest(f"{name!r}: {value!r}"):
                 problem = self.refused(fetch(headers={name: value}))
                 self.assertEqual(len(problem["errors"]), 1, problem)
                 self.assertTrue(problem["errors"][0]["pointer"].startswith("/headers/"), problem)
+
+    def test_nul_in_a_key(self):
+        """A NUL in a key, of whatever object, is no JSON to jansson: 400."""
+        for spec in (fetch(headers={"x-a\0": "b"}), fetch(labels={"a\0b": "c"}),
+                     {**fetch(), "na\0me": "a"}):
+            with self.subTest(spec):
+                self.check_problem(self.api.post("/v1/jobs", spec), 400)
+
+    def test_nul_in_a_text(self):
+        """A NUL is refused in every text but those of bodies and payloads."""
+        self.refused(fetch(name="a\0", labels={"a": "b\0"}, timeout="1s\0", max_body="1KiB\0",
+                           expect=["2xx\0"], at="2099-01-01T00:00:00Z\0", on_unknown="retry\0"),
+                     "/name", "/labels/a", "/timeout", "/max_body", "/expect/0", "/at",
+                     "/on_unknown")
+        self.refused({"kind": "fetch\0", "url": URL}, "/kind")
+        self.refused(fetch(method="POST", body={"base64": "YWJj\0"}), "/body/base64")
 
     def test_own_headers(self):
         """Headers that the daemon owns are refused, in any case of letters, all of them at once."""

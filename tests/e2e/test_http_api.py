@@ -12,6 +12,11 @@ from tests.fixture.http import closed_within, read_all, read_response
 JOB = {"kind": "delivery", "wait": 0, "name": "smuggled"}
 
 
+def statuses(answers):
+    """The statuses of all answers on a connection."""
+    return [int(status) for status in re.findall(rb"^HTTP/1\.[01] (\d+) ", answers, re.M)]
+
+
 class RequestCase(DaemonCase):
     def setUp(self):
         super().setUp()
@@ -24,8 +29,8 @@ class RequestCase(DaemonCase):
     def raw(self, data):
         """The status of the only answer; the connection must be closed behind it."""
         answer = self.api.raw(data)
-        self.assertEqual(answer.count(b"HTTP/1."), 1, answer)
-        return int(answer.split(b" ", 2)[1])
+        self.assertEqual(len(statuses(answer)), 1, answer)
+        return statuses(answer)[0]
 
 
 class Requests(RequestCase):
@@ -214,7 +219,10 @@ class Requests(RequestCase):
 
 
 class Framing(RequestCase):
-    """Ambiguous framing is 400 and the end of the connection; no body becomes a request."""
+    """Ambiguous framing is 400 and the end of the connection; no body becomes a request.
+
+    What microhttpd refuses by itself, with a page of its own, has the head of its answer twice.
+    """
 
     def smuggle(self, line="POST /v1/jobs HTTP/1.1", *headers, body=None, host=True):
         text = json.dumps(JOB).encode()
@@ -224,9 +232,14 @@ class Framing(RequestCase):
             + (body if body is not None else hidden)
         before = self.smuggled()
         answer = self.api.raw(data)
-        self.assertEqual(answer.count(b"HTTP/1.1 "), 1, answer)
         self.assertEqual(self.smuggled(), before, "a body has become a request")
-        return int(answer.split(b" ", 2)[1])
+        if b"<html>" in answer:
+            self.assertEqual(answer.count(b"<html>"), 1, answer)
+            self.assertLessEqual(len(statuses(answer)), 2, answer)
+            self.assertEqual(len(set(statuses(answer))), 1, answer)
+        else:
+            self.assertEqual(len(statuses(answer)), 1, answer)
+        return statuses(answer)[0]
 
     def smuggled(self):
         return len([job for job in self.listed() if job["name"] == "smuggled"])
@@ -267,11 +280,23 @@ class Framing(RequestCase):
 
     def test_header_syntax(self):
         """Names that are no tokens, a space before the colon, control characters are refused."""
-        for header in ("Content-Length : 5", "Bad Name: x", "X(y): z", "X@y: z", ": empty",
+        for header in ("Content-Length : 5", "Bad Name: x", "X(y): z", "X@y: z",
                        "X-A: b\x01c", "X-A: b\x7fc", "X-A\x00B: c", "X-\xe9: c", "no colon at all",
                        " leading: space"):
             with self.subTest(header):
                 self.assertEqual(self.smuggle("POST /v1/jobs HTTP/1.1", header), 400)
+
+    def test_empty_names(self):
+        """microhttpd takes a line without a name for the end of the head, and a value ends at NUL.
+
+        The daemon cannot see either. What follows such a line is no request, and ends it all.
+        """
+        answer = self.api.raw(self.head("POST /v1/jobs HTTP/1.1", "Content-Type: application/json",
+                                        ": empty", "Content-Length: 300")
+                              + self.head("GET /v1/jobs HTTP/1.1", "Connection: close"))
+        self.assertEqual(statuses(answer), [400, 400], answer)
+        self.assertIn(self.raw(self.head("GET /livez HTTP/1.1", "X-A: b\x00c",
+                                         "Connection: close")), (200, 400))
 
     def test_versions(self):
         """Other versions than 1.0 and 1.1 are refused."""
@@ -282,7 +307,7 @@ class Framing(RequestCase):
                 self.assertRegex(answer, b"^HTTP/1.[01] (400|505) ")
 
     def test_request_lines(self):
-        """What is no request line gets 400 or nothing, and the end."""
+        """What is no request line gets 400, 505 or nothing, 408 where more was to come; the end."""
         for data in (b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"GET /livez\r\n\r\n",
                      b"\r\n" * 50, b"\x00" * 100, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
                      b" GET /livez HTTP/1.1\r\n\r\n"):
@@ -290,7 +315,7 @@ class Framing(RequestCase):
                 connection.settimeout(20)
                 connection.sendall(data)
                 connection.shutdown(socket.SHUT_WR)
-                self.assertRegex(read_all(connection)[:12], b"^(HTTP/1.[01] (400|505))?$")
+                self.assertRegex(read_all(connection)[:12], b"^(HTTP/1.[01] (400|408|505))?$")
         for line in ("GET http://evil.example/livez HTTP/1.1", "GET livez HTTP/1.1",
                      "GET * HTTP/1.1", "CONNECT evil.example:443 HTTP/1.1"):
             with self.subTest(line):

@@ -63,6 +63,23 @@ class Answers(DaemonCase):
                            "&body=inline")
         self.assertEqual(base64.b64decode(job["result"]["body"]["base64"]), content(1000, 7))
 
+    def test_inline_body_of_what_has_not_ended(self):
+        """?body=inline is for jobs that have ended; others are shown as ever, at GET and POST."""
+        reply = self.api.post("/v1/jobs?wait=10ms&body=inline", {"kind": "delivery", "wait": "30s"})
+        self.assertEqual(reply.status, 202, reply)
+        job = reply.json()
+        self.assertIsNone(job["result"])
+        self.assertIsNone(self.get(job["id"], "?body=inline")["result"])
+        self.cancel(job["id"])
+        origin = self.origin()
+        reply = self.api.post("/v1/jobs?body=inline", {"kind": "fetch", "url": origin.url("/ok")},
+                              {"Prefer": "wait=20", "Content-Type": "application/json"})
+        self.assertEqual(reply.json()["result"]["body"], "ok\n", reply)
+        for query in ("body=inline", "wait=1s"):
+            reply = self.api.post(f"/v1/jobs?{query}", b"{}\n",
+                                  {"Content-Type": "application/x-ndjson"})
+            self.check_problem(reply, 400)
+
     def test_body_with_a_nul(self):
         """A NUL in a text body cuts nothing off."""
         origin = self.origin()

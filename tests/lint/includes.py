@@ -45,7 +45,7 @@ HOMES = {
     'openssl/': {'daemon/transfer/'},
     'sqlite3.h': {'daemon/store/sqlite_schema.h', 'daemon/store/sqlite_statement.h'},
     'microhttpd.h': {'api/answer.c', 'api/connection.c', 'api/server.c'},
-    'jansson.h': {'api/codec_json.h'},
+    'jansson.h': {'api/codec_json.h', 'api/shape.h'},
     'libconfig.h': {'config/source.h'},
     'sanitizer/': {'daemon/co/sanitizer.h'},
     'valgrind/': {'daemon/co/sanitizer.h'},

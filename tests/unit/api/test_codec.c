@@ -9,7 +9,6 @@
 #include <cmocka.h>
 
 #include "api/codec.h"
-#include "api/writer.h"
 #include "tests/unit/api/fake_service.h"
 
 static int setup(void **state)
@@ -309,11 +308,34 @@ static void headers_are_bounded(void **state)
     free(text);
 }
 
+static void nul_is_for_bodies_only(void **state)
+{
+    char got[4096];
+    struct job_spec s = good_job(state,
+            "{\"kind\":\"fetch\",\"url\":\"http://a/\",\"method\":\"POST\",\"body\":\"a\\u0000b\"}");
+
+    assert_int_equal(s.request.body.n, 3);
+    assert_memory_equal(s.request.body.data, "a\0b", 3);
+    job_spec_done(&s);
+    s = good_job(state, "{\"kind\":\"delivery\",\"url\":\"http://a/\",\"payload\":[\"\\u0000\"]}");
+    assert_int_equal(s.request.body.n, 10);
+    assert_memory_equal(s.request.body.data, "[\"\\u0000\"]", 10);
+    job_spec_done(&s);
+    assert_int_equal(bad_job(state,
+                             "{\"kind\":\"delivery\",\"name\":\"a\\u0000\",\"wait\":\"1s\\u0000\","
+                             "\"labels\":{\"a\":\"\\u0000\"}}",
+                             got, sizeof(got)),
+            -EINVAL);
+    assert_non_null(strstr(got, "/name: "));
+    assert_non_null(strstr(got, "/labels/a: "));
+    assert_non_null(strstr(got, "/wait: "));
+}
+
 static void what_is_no_json_is_told_by_line_and_column(void **state)
 {
     static const char *const bad[] = { "", " ", "{", "{\"kind\":\"fetch\",}", "{'kind':1}",
         "{\"kind\":\"fetch\"} x", "{\"kind\":1,\"kind\":2}", "{\"payload\":99999999999999999999}",
-        "{\"a\":\"\\u0000\"}", "{\"a\":\"\xff\"}", "{\"a\":1e999}" };
+        "{\"\\u0000\":1}", "{\"a\":\"\xff\"}", "{\"a\":1e999}" };
     char deep[200], got[4096];
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
@@ -405,6 +427,7 @@ int main(void)
         cmocka_unit_test(single_mistakes_have_their_pointer),
         cmocka_unit_test(all_mistakes_come_together),
         cmocka_unit_test(headers_are_bounded),
+        cmocka_unit_test(nul_is_for_bodies_only),
         cmocka_unit_test(what_is_no_json_is_told_by_line_and_column),
         cmocka_unit_test(batches_have_options_and_jobs),
     };

@@ -8,8 +8,9 @@
 #include <cmocka.h>
 
 #include "api/listen_address.h"
-#include "api/request.h"
+#include "api/query.h"
 #include "api/route.h"
+#include "daemon/base/clock.h"
 
 static const struct api_options options = { .max_wait_us = 60 * CLOCK_US_PER_S };
 
@@ -29,19 +30,31 @@ static void targets_are_split_and_decoded(void **state)
 
     (void)state;
     assert_string_equal(r.path, "/v1/jobs");
-    assert_string_equal(request_parameter(&r, "a"), "1");
-    assert_string_equal(request_parameter(&r, "b"), "x y z");
-    assert_string_equal(request_parameter(&r, "c"), "");
-    assert_string_equal(request_parameter(&r, "d"), "==");
-    assert_null(request_parameter(&r, "e"));
+    assert_string_equal(query_parameter(&r, "a"), "1");
+    assert_string_equal(query_parameter(&r, "b"), "x y z");
+    assert_string_equal(query_parameter(&r, "c"), "");
+    assert_string_equal(query_parameter(&r, "d"), "==");
+    assert_null(query_parameter(&r, "e"));
     request_done(&r);
     for (size_t i = 0; i < 5; i++) {
-        static const char *const bad[] = { "/%", "/%4", "/%zz", "/a%00", "/?a=%0" };
+        static const char *const bad[] = { "/%", "/%4", "/%zz", "/a%00", "/?%0=a" };
         struct request b = { 0 };
 
         assert_int_equal(request_parse_target(&b, bad[i], &why), -EINVAL);
         request_done(&b);
     }
+}
+
+static void broken_values_are_faults_of_their_parameters(void **state)
+{
+    struct request r = parsed("/?a=%00&b=1&c=%4");
+
+    (void)state;
+    assert_int_equal(r.faults.n, 2);
+    assert_string_equal(r.faults.list[0].parameter, "a");
+    assert_string_equal(r.faults.list[1].parameter, "c");
+    assert_string_equal(query_parameter(&r, "b"), "1");
+    request_done(&r);
 }
 
 static void unknown_and_repeated_parameters_are_faults(void **state)
@@ -51,11 +64,11 @@ static void unknown_and_repeated_parameters_are_faults(void **state)
     struct reply reply = REPLY_INIT;
 
     (void)state;
-    request_check_parameters(&r, allowed);
+    query_check(&r, allowed);
     assert_int_equal(r.faults.n, 2);
     assert_string_equal(r.faults.list[0].parameter, "x");
     assert_string_equal(r.faults.list[1].parameter, "limit");
-    assert_true(request_query_is_bad(&r, &reply));
+    assert_true(query_is_bad(&r, &reply));
     assert_int_equal(reply.status, 400);
     reply_done(&reply);
     request_done(&r);
@@ -68,7 +81,7 @@ static void assert_wait(const char *target, const char *prefer, int64_t us, bool
     bool got;
 
     r.prefer = prefer ? strdup(prefer) : NULL;
-    request_wait_time(&r, &got_us, &got);
+    query_wait_time(&r, &got_us, &got);
     assert_int_equal(got_us, us);
     assert_int_equal(got, preferred);
     request_done(&r);
@@ -93,20 +106,20 @@ static void waits_are_asked_for_in_two_ways(void **state)
 static void cursors_survive_and_forgeries_do_not(void **state)
 {
     static const char *const bad[] = { "/?cursor=", "/?cursor=c", "/?cursor=0", "/?cursor=cxyz",
-        "/?cursor=c0", "/?cursor=cffffffffffffffff", "/?cursor=c11111111111111111" };
-    char text[REQUEST_CURSOR_SIZE], target[64] = "/?cursor=";
+        "/?cursor=c0", "/?cursor=cffffffffffffffff", "/?cursor=c9223372036854775808" };
+    char text[QUERY_CURSOR_SIZE], target[64] = "/?cursor=";
     struct request r;
 
     (void)state;
-    request_format_cursor(INT64_MAX, text);
+    query_format_cursor(INT64_MAX, text);
     strcat(target, text);
     r = parsed(target);
-    assert_int_equal(request_cursor(&r), INT64_MAX);
+    assert_int_equal(query_cursor(&r), INT64_MAX);
     assert_false(faults_any(&r.faults));
     request_done(&r);
     for (size_t i = 0; i < 7; i++) {
         r = parsed(bad[i]);
-        assert_int_equal(request_cursor(&r), 0);
+        assert_int_equal(query_cursor(&r), 0);
         assert_true(faults_any(&r.faults));
         request_done(&r);
     }
@@ -117,15 +130,15 @@ static void limits_and_flags(void **state)
     struct request r = parsed("/?limit=1000&full=1");
 
     (void)state;
-    assert_int_equal(request_limit(&r, 50, 1000), 1000);
-    assert_true(request_flag(&r, "full"));
+    assert_int_equal(query_limit(&r, 50, 1000), 1000);
+    assert_true(query_flag(&r, "full"));
     assert_false(faults_any(&r.faults));
-    request_limit(&r, 50, 999);
+    query_limit(&r, 50, 999);
     assert_true(faults_any(&r.faults));
     request_done(&r);
     r = parsed("/?limit=0&full=maybe");
-    request_limit(&r, 50, 1000);
-    request_flag(&r, "full");
+    query_limit(&r, 50, 1000);
+    query_flag(&r, "full");
     assert_int_equal(r.faults.n, 2);
     request_done(&r);
 }
@@ -136,7 +149,7 @@ static void the_next_page_keeps_the_query(void **state)
     struct reply reply = REPLY_INIT;
 
     (void)state;
-    assert_int_equal(request_link_next(&r, "c7", &reply), 0);
+    assert_int_equal(query_link_next(&r, "c7", &reply), 0);
     assert_string_equal(reply.headers[0].value,
             "</v1/jobs?state=failed&limit=2&label=a:%3e%3E&cursor=c7>; rel=\"next\"");
     reply_done(&reply);
@@ -204,6 +217,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(targets_are_split_and_decoded),
+        cmocka_unit_test(broken_values_are_faults_of_their_parameters),
         cmocka_unit_test(unknown_and_repeated_parameters_are_faults),
         cmocka_unit_test(waits_are_asked_for_in_two_ways),
         cmocka_unit_test(cursors_survive_and_forgeries_do_not),

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +9,8 @@
 
 #include "api/faults.h"
 #include "api/reply.h"
-#include "api/writer.h"
+#include "api/shape.h"
+#include "daemon/base/cleanup.h"
 
 static void assert_text(const struct buf *b, const char *text)
 {
@@ -16,26 +18,39 @@ static void assert_text(const struct buf *b, const char *text)
     assert_memory_equal(b->data, text, b->n);
 }
 
-static void values_stand_between_commas(void **state)
+static void values_keep_their_order(void **state)
 {
+    json_t *o = json_object(), *list = json_array();
     struct buf out = { 0 };
-    struct writer w = writer_to(&out);
 
     (void)state;
-    writer_open(&w, '{');
-    writer_key(&w, "a");
-    writer_open(&w, '[');
-    writer_int(&w, INT64_MIN);
-    writer_bool(&w, true);
-    writer_null(&w);
-    writer_open(&w, '{');
-    writer_close(&w, '}');
-    writer_close(&w, ']');
-    writer_key(&w, "b");
-    writer_text(&w, NULL);
-    writer_close(&w, '}');
-    assert_int_equal(w.rc, 0);
-    assert_text(&out, "{\"a\":[-9223372036854775808,true,null,{}],\"b\":null}");
+    shape_push(&list, json_integer(INT64_MIN));
+    shape_push(&list, json_true());
+    shape_push(&list, json_null());
+    shape_push(&list, json_object());
+    shape_set(&o, "z", list);
+    shape_set(&o, "b", shape_text(NULL));
+    shape_set(&o, "a", shape_text("x"));
+    assert_int_equal(shape_write_line(o, &out), 0);
+    assert_text(&out, "{\"z\":[-9223372036854775808,true,null,{}],\"b\":null,\"a\":\"x\"}\n");
+    buf_done(&out);
+}
+
+static void what_could_not_be_made_spoils_the_whole(void **state)
+{
+    json_t *o = json_object(), *list = json_array();
+    struct buf out = { 0 };
+
+    (void)state;
+    shape_push(&list, NULL);
+    assert_null(list);
+    shape_push(&list, json_integer(1));
+    shape_set(&o, "list", list);
+    assert_null(o);
+    shape_set(&o, "more", json_object());
+    assert_null(o);
+    assert_int_equal(shape_write(o, &out), -ENOMEM);
+    assert_int_equal(out.n, 0);
     buf_done(&out);
 }
 
@@ -44,15 +59,16 @@ static void microseconds_are_exact_milliseconds(void **state)
     static const struct {
         int64_t us;
         const char *text;
-    } cases[] = { { 0, "0" }, { 1, "0.001" }, { 1000, "1" }, { 9000123, "9000.123" },
-        { 1500, "1.5" }, { 100000, "100" }, { -1500, "-1.5" } };
+    } cases[] = { { 0, "0.0" }, { 1, "0.001" }, { 1000, "1.0" }, { 9000123, "9000.123" },
+        { 1500, "1.5" }, { 300064, "300.064" }, { 100000, "100.0" }, { -1500, "-1.5" },
+        { 86400000000, "86400000.0" }, { 315360000000001, "315360000000.001" } };
 
     (void)state;
-    for (size_t i = 0; i < 7; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct buf out = { 0 };
-        struct writer w = writer_to(&out);
 
-        writer_thousandths(&w, cases[i].us);
+        assert_int_equal(shape_write_line(shape_thousandths(cases[i].us), &out), 0);
+        out.n--;
         assert_text(&out, cases[i].text);
         buf_done(&out);
     }
@@ -61,16 +77,21 @@ static void microseconds_are_exact_milliseconds(void **state)
 static void strings_are_escaped_and_valid(void **state)
 {
     struct buf out = { 0 };
-    struct writer w = writer_to(&out);
+    json_t *list = json_array(), *o = json_object();
 
     (void)state;
-    writer_string(&w, "\"\\\n\t\x01\0é", 8);
-    writer_string(&w,
-            "a\xff"
-            "b\xe2\x82",
-            5);
-    assert_text(&out, "\"\\\"\\\\\\n\\t\\u0001\\u0000é\",\"a\xef\xbf\xbd"
-                      "b\xef\xbf\xbd\xef\xbf\xbd\"");
+    shape_push(&list, shape_string("\"\\\n\t\x01\0é", 8));
+    shape_push(&list, shape_string("a\xff"
+                                   "b\xe2\x82",
+                              5));
+    shape_push(&list, shape_string("", 0));
+    shape_push(&list, shape_string("\xff", 1));
+    shape_set(&o, "k\xff", json_true());
+    shape_push(&list, o);
+    assert_int_equal(shape_write_line(list, &out), 0);
+    assert_text(&out, "[\"\\\"\\\\\\n\\t\\u0001\\u0000é\",\"a\xef\xbf\xbd"
+                      "b\xef\xbf\xbd\xef\xbf\xbd\",\"\",\"\xef\xbf\xbd\",{\"k\xef\xbf\xbd\":true}]"
+                      "\n");
     buf_done(&out);
 }
 
@@ -81,7 +102,6 @@ static void faults_know_their_places(void **state)
                  odd = { .parent = &third, .key = "a/b~c" };
     struct faults faults = { 0 };
     struct buf out = { 0 };
-    struct writer w = writer_to(&out);
 
     (void)state;
     assert_false(faults_any(&faults));
@@ -90,11 +110,11 @@ static void faults_know_their_places(void **state)
     faults_parameter(&faults, "limit", "too large");
     faults_syntax(&faults, 2, 7, "oops");
     assert_true(faults_any(&faults));
-    faults_write(&faults, &w);
+    assert_int_equal(shape_write_line(faults_json(&faults), &out), 0);
     assert_text(&out, "[{\"detail\":\"bad 1\",\"pointer\":\"/jobs/3/a~1b~0c\"},"
                       "{\"detail\":\"all of it\",\"pointer\":\"\"},"
                       "{\"detail\":\"too large\",\"parameter\":\"limit\"},"
-                      "{\"detail\":\"oops\",\"line\":2,\"column\":7}]");
+                      "{\"detail\":\"oops\",\"line\":2,\"column\":7}]\n");
     buf_done(&out);
     faults_done(&faults);
 }
@@ -104,13 +124,12 @@ static void faults_are_bounded(void **state)
     struct place root = { 0 };
     struct faults faults = { 0 };
     struct buf out = { 0 };
-    struct writer w = writer_to(&out);
 
     (void)state;
     for (int i = 0; i < FAULTS_MAX + 50; i++)
         faults_at(&faults, &root, "again");
     assert_int_equal(faults.n, FAULTS_MAX);
-    faults_write(&faults, &w);
+    assert_int_equal(shape_write_line(faults_json(&faults), &out), 0);
     assert_int_equal(buf_append(&out, "", 1), 0);
     assert_non_null(strstr(out.data, "50 more errors are not listed"));
     buf_done(&out);
@@ -142,7 +161,8 @@ static void errors_are_problems(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_stand_between_commas),
+        cmocka_unit_test(values_keep_their_order),
+        cmocka_unit_test(what_could_not_be_made_spoils_the_whole),
         cmocka_unit_test(microseconds_are_exact_milliseconds),
         cmocka_unit_test(strings_are_escaped_and_valid),
         cmocka_unit_test(faults_know_their_places),
