@@ -82,13 +82,25 @@ static int activation_cancel_run_main(void *arg)
     return rc;
 }
 
+static void activation_start_cancel(struct run *run)
+{
+    struct engine *e = run->engine;
+
+    if (co_spawn_detached("batch cancel", activation_cancel_run_main, run) < 0 &&
+            due_add(&e->due, &run->cancel_again, clock_now_us(&e->clock) + SPAWN_RETRY_US) < 0)
+        log_error("no memory to cancel the rest of a batch: it ends at the next start");
+}
+
+static void activation_cancel_again(struct due_item *item)
+{
+    activation_start_cancel(CONTAINER_OF(item, struct run, cancel_again));
+}
+
 void activation_cancel_rest(struct run *run)
 {
-    run->users++;
-    if (co_spawn_detached("batch cancel", activation_cancel_run_main, run) < 0) {
-        run->users--;
-        log_error("no memory to cancel the rest of a batch: it goes on");
-    }
+    run->users++; /* until that task has ended */
+    due_item_init(&run->cancel_again, activation_cancel_again);
+    activation_start_cancel(run);
 }
 
 static void activation_log_failure(const struct job *j)
@@ -102,6 +114,21 @@ static void activation_log_failure(const struct job *j)
             LOG_FIELDS({ "JOB", id }, { "LANE", j->spec.request.origin },
                     { "CODE", failure_name(j->error.failure) }),
             "job failed: %s", j->error.message ? j->error.message : "");
+}
+
+static void activation_let_go(struct record *r)
+{
+    r->job->held = false;
+    if (!r->busy)
+        activation_schedule(r);
+}
+
+void activation_refill(struct run *run)
+{
+    struct record *r;
+
+    while ((r = run_choose_successor(run)))
+        activation_let_go(r);
 }
 
 /* The checkpoint of a busy record is committed. */
@@ -133,15 +160,16 @@ static int activation_conclude(
         struct record *const *records, struct checkpoint *const *checkpoints, size_t n)
 {
     struct engine *e = records[0]->engine;
-    const struct batch *batch = NULL;
+    const struct batch *last = NULL;
     struct record *successor = NULL;
     struct uuid7 next = { 0 };
+    struct batch over;
     int rc;
 
     for (size_t i = 0; i < n; i++) {
         if (!records[i]->run || !job_state_ended(checkpoints[i]->state))
             continue;
-        batch = run_post_end(records[i]->run, records[i], checkpoints[i], &successor);
+        last = run_post_end(records[i]->run, records[i], checkpoints[i], &successor);
         if (successor) {
             assert(n == 1);
             next = successor->job->id;
@@ -149,17 +177,16 @@ static int activation_conclude(
             checkpoints[i]->n_release = 1;
         }
     }
-    rc = activation_commit(e, checkpoints, n, batch);
+    if (last)
+        over = *last; /* the store reads it while the run goes on */
+    rc = activation_commit(e, checkpoints, n, last ? &over : NULL);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < n; i++)
         activation_apply(records[i], checkpoints[i]);
     successor = next.key ? records_find(&e->records, next) : NULL;
-    if (successor && !job_state_ended(successor->job->state)) {
-        successor->job->held = false;
-        if (!successor->busy)
-            activation_schedule(successor);
-    }
+    if (successor && !job_state_ended(successor->job->state))
+        activation_let_go(successor);
     return 0;
 }
 
@@ -189,20 +216,24 @@ static const char *activation_end_reason(enum failure failure)
                    : "the daemon stopped while the request was under way: its outcome is unknown";
 }
 
+/* What ends many at once needs, besides the records. */
+struct ends {
+    struct record *records[END_AT_ONCE];
+    struct step steps[END_AT_ONCE];
+    struct checkpoint *checkpoints[END_AT_ONCE];
+};
+
 /* Suspends. Ends records that are busy with nothing but this. */
-static int activation_end_busy(struct record *const *records, size_t n, enum failure failure)
+static int activation_end_busy(struct record *const *records, struct step *steps,
+        struct checkpoint **checkpoints, size_t n, enum failure failure)
 {
-    struct step *ends CLEANUP(cleanup_free) = calloc(n, sizeof(*ends));
-    struct checkpoint **checkpoints CLEANUP(cleanup_free) = calloc(n, sizeof(*checkpoints));
     int rc = 0;
 
-    if (!ends || !checkpoints)
-        return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
-        ends[i].record = records[i];
-        checkpoints[i] = &ends[i].checkpoint;
+        steps[i] = (struct step){ .record = records[i] };
+        checkpoints[i] = &steps[i].checkpoint;
         checkpoint_init(checkpoints[i], records[i]->job);
-        if (step_fail(&ends[i], failure, PHASE_NONE, false, activation_end_reason(failure)) < 0)
+        if (step_fail(&steps[i], failure, PHASE_NONE, false, activation_end_reason(failure)) < 0)
             rc = -ENOMEM;
     }
     if (rc == 0)
@@ -212,6 +243,14 @@ static int activation_end_busy(struct record *const *records, size_t n, enum fai
         activation_release(records[i]);
     }
     return rc;
+}
+
+static int activation_end_one(struct record *r, enum failure failure)
+{
+    struct checkpoint *checkpoint;
+    struct step step;
+
+    return activation_end_busy(&r, &step, &checkpoint, 1, failure);
 }
 
 /* --- an activation --- */
@@ -238,7 +277,7 @@ static int activation_settle(struct step *s, int rc)
     struct record *r = s->record;
     struct checkpoint *c = &s->checkpoint;
 
-    if (rc == -ECANCELED && !r->cancel_asked && !r->deadline_passed)
+    if (rc == -ECANCELED && r->ending == FAILURE_NONE)
         return activation_hand_back(s);
     if (rc == -ECANCELED)
         rc = step_stopped(s);
@@ -262,7 +301,7 @@ static int activation_main(void *arg)
     checkpoint_init(&s.checkpoint, r->job);
     co_scope_open(&scope, CO_NEVER, 0);
     r->scope = &scope;
-    rc = r->cancel_asked || r->deadline_passed ? -ECANCELED : step_run(&s);
+    rc = r->ending != FAILURE_NONE || e->halted ? -ECANCELED : step_run(&s);
     r->scope = NULL;
     co_scope_close(&scope, 0);
     lane_leave(&e->lanes, &r->entry);
@@ -274,23 +313,30 @@ static int activation_main(void *arg)
     return rc;
 }
 
+/* No memory for a task: closed lanes admit nobody until the timer opens them again. */
+static void activation_pause(struct record *r)
+{
+    struct engine *e = r->engine;
+    int64_t again_us = clock_now_us(&e->clock) + SPAWN_RETRY_US;
+
+    lanes_close(&e->lanes);
+    lane_leave(&e->lanes, &r->entry);
+    lanes_return_slot(&e->lanes);
+    if (due_add(&e->due, &e->reopen, again_us) < 0 || due_add(&e->due, &r->due, again_us) < 0)
+        log_error("no memory to start a job: it waits for the next start of the daemon");
+}
+
 /* Called by the lane, with a permit and a slot, or with the permit for a redirect's hop. */
 static void activation_admitted(struct lane_entry *entry)
 {
     struct record *r = CONTAINER_OF(entry, struct record, entry);
-    struct engine *e = r->engine;
 
     if (r->hopping) {
         co_event_set(&r->hop_admitted);
         return;
     }
     if (co_spawn_detached("job", activation_main, r) < 0) {
-        /* Closed lanes admit nobody else until the timer opens them again. */
-        lanes_close(&e->lanes);
-        lane_leave(&e->lanes, entry);
-        lanes_return_slot(&e->lanes);
-        if (due_add(&e->due, &r->due, clock_now_us(&e->clock) + SPAWN_RETRY_US) < 0)
-            log_error("no memory to start a job: it waits for the next start of the daemon");
+        activation_pause(r);
         return;
     }
     activation_enter_busy(r);
@@ -320,8 +366,7 @@ static int activation_end_main(void *arg)
 {
     struct record *r = arg;
 
-    return activation_end_busy(
-            &r, 1, r->cancel_asked ? FAILURE_CANCELLED : FAILURE_DEADLINE_EXCEEDED);
+    return activation_end_one(r, r->ending);
 }
 
 /* A cancel or the deadline came; nothing of the job runs. */
@@ -341,20 +386,19 @@ static void activation_due(struct due_item *item)
 {
     struct record *r = CONTAINER_OF(item, struct record, due);
 
-    if (r->engine->stopping)
-        return;
-    activation_schedule(r);
-    lanes_open(&r->engine->lanes);
+    if (!r->engine->stopping)
+        activation_schedule(r);
 }
 
 static void activation_deadline(struct due_item *item)
 {
     struct record *r = CONTAINER_OF(item, struct record, deadline);
 
-    r->deadline_passed = true;
+    if (r->ending == FAILURE_NONE)
+        r->ending = FAILURE_DEADLINE_EXCEEDED;
     if (r->scope)
         co_scope_cancel(r->scope);
-    else if (!r->busy && !r->engine->stopping)
+    else if (!r->busy && !r->engine->stopping && r->engine->started)
         activation_end_soon(r);
 }
 
@@ -372,7 +416,7 @@ void activation_schedule(struct record *r)
     int rc = 0;
 
     assert(!r->busy && !job_state_ended(j->state));
-    if (r->cancel_asked || r->deadline_passed) {
+    if (r->ending != FAILURE_NONE) {
         activation_end_soon(r);
         return;
     }
@@ -388,11 +432,10 @@ void activation_schedule(struct record *r)
         log_error("no memory to time a job: it waits for the next start of the daemon");
 }
 
-int activation_end(struct record *const *records, size_t n, enum failure failure)
+int activation_end(struct record *r, enum failure failure)
 {
-    for (size_t i = 0; i < n; i++)
-        activation_withdraw(records[i]);
-    return activation_end_busy(records, n, failure);
+    activation_withdraw(r);
+    return activation_end_one(r, failure);
 }
 
 /* The next members that can be ended at once; those that run are told to stop. */
@@ -404,7 +447,7 @@ static size_t activation_gather_ends(struct run *run, struct record **ret)
         struct record *r = list_entry(it, struct record, member);
 
         if (r->busy) {
-            r->cancel_asked = true;
+            r->ending = FAILURE_CANCELLED;
             if (r->scope)
                 co_scope_cancel(r->scope);
         } else if (n < END_AT_ONCE) {
@@ -416,19 +459,24 @@ static size_t activation_gather_ends(struct run *run, struct record **ret)
 
 int activation_cancel_run(struct engine *e, struct run *run)
 {
-    struct record **records CLEANUP(cleanup_free) = calloc(END_AT_ONCE, sizeof(*records));
+    struct ends *ends CLEANUP(cleanup_free) = malloc(sizeof(*ends));
     size_t n;
     int rc = 0;
 
-    if (!records)
+    if (!ends)
         return -ENOMEM;
     run->users++;
     run->cancelling = true;
     while (rc == 0 && !run_over(run) && !e->stopping) {
-        n = activation_gather_ends(run, records);
-        rc = n > 0 ? activation_end(records, n, FAILURE_CANCELLED)
+        n = activation_gather_ends(run, ends->records);
+        for (size_t i = 0; i < n; i++)
+            activation_withdraw(ends->records[i]);
+        rc = n > 0 ? activation_end_busy(
+                             ends->records, ends->steps, ends->checkpoints, n, FAILURE_CANCELLED)
                    : co_condition_wait(&run->changed);
     }
+    if (rc == 0 && !run_over(run))
+        rc = -ESHUTDOWN;
     run->users--;
     run_drop_unused(&e->runs, run);
     return rc;

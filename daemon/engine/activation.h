@@ -4,8 +4,6 @@
  */
 #pragma once
 
-#include <stddef.h>
-
 #include "daemon/model/job.h"
 
 struct engine;
@@ -17,11 +15,13 @@ void activation_prepare(struct record *r);
 /* Puts a record that is not busy where its job stands: held back, due later, or into its lane. */
 void activation_schedule(struct record *r);
 /*
- * Suspends. Ends jobs that are not busy with `failure` (FAILURE_CANCELLED: state cancelled, else
- * failed); they belong to one batch, or `n` is 1. 0 once it is committed; -errno: the store failed.
+ * Suspends. Ends a job that is not busy, with `failure` (FAILURE_CANCELLED: state cancelled, else
+ * failed). 0 once it is committed; -errno: the store failed, or memory.
  */
-int activation_end(struct record *const *records, size_t n, enum failure failure);
-/* Suspends. Cancels every member of the batch that has not ended, until that is committed. */
+int activation_end(struct record *r, enum failure failure);
+/* Lets go whom the batch's concurrency allows. */
+void activation_refill(struct run *run);
+/* Suspends. Cancels every member of the batch that has not ended, until that is committed. -ESHUTDOWN: the daemon stopped first. */
 int activation_cancel_run(struct engine *e, struct run *run);
 /* Does that in a task of its own. */
 void activation_cancel_rest(struct run *run);

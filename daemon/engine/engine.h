@@ -32,7 +32,9 @@ struct engine {
     struct list busy; /* records: the live set */
     unsigned n_busy;
     struct co_condition quiet; /* n_busy has become 0 */
+    struct due_item reopen;    /* opens the lanes that a lack of memory closed */
     bool started, stopping;
+    bool halted; /* stopping, and what has not begun does not begin any more */
 };
 
 /* The service that the API knows is the engine. */

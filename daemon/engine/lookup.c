@@ -56,8 +56,8 @@ int service_wait(struct service *s, struct uuid7 id, int64_t deadline_ns, struct
 static int lookup_cancel_live(struct engine *e, struct record *r)
 {
     if (!r->busy)
-        return activation_end(&r, 1, FAILURE_CANCELLED);
-    r->cancel_asked = true;
+        return activation_end(r, FAILURE_CANCELLED);
+    r->ending = FAILURE_CANCELLED;
     if (r->scope)
         co_scope_cancel(r->scope);
     return lookup_wait(e, r, CO_NEVER);
@@ -240,6 +240,36 @@ int service_wait_batch(struct service *s, struct uuid7 id, int64_t deadline_ns, 
     return rc == -ETIMEDOUT ? 0 : rc;
 }
 
+/* The store's copy is made from what is on its way there already. */
+static int lookup_cancel_run(struct engine *e, struct run *run)
+{
+    struct batch asked;
+    int rc;
+
+    run->batch.cancelled = run->posted.cancelled = true;
+    asked = run->posted;
+    rc = store_update_batch(e->store, &asked);
+    if (rc < 0) {
+        run->batch.cancelled = run->posted.cancelled = false;
+        return rc;
+    }
+    return activation_cancel_run(e, run);
+}
+
+/* -EALREADY: it ended otherwise. */
+static int lookup_await_end(struct engine *e, struct run *run)
+{
+    int rc = 0;
+
+    while (rc == 0 && !run_over(run) && !e->stopping)
+        rc = co_condition_wait(&run->changed);
+    if (rc == 0 && !run_over(run))
+        rc = -ESHUTDOWN;
+    if (rc == 0)
+        rc = run->batch.state == BATCH_CANCELLED ? 0 : -EALREADY;
+    return rc;
+}
+
 int service_cancel_batch(struct service *s, struct uuid7 id, struct batch *ret)
 {
     struct engine *e = engine_of(s);
@@ -254,11 +284,10 @@ int service_cancel_batch(struct service *s, struct uuid7 id, struct batch *ret)
         return ret->state == BATCH_CANCELLED ? 0 : -EALREADY;
     }
     run->users++;
-    run->batch.cancelled = run->posted.cancelled = true;
     co_scope_open(&scope, CO_NEVER, CO_SHIELD); /* begun is done, whoever still listens */
-    rc = store_update_batch(e->store, &run->batch);
+    rc = run->posted.state > BATCH_RUNNING ? 0 : lookup_cancel_run(e, run);
     if (rc == 0)
-        rc = activation_cancel_run(e, run);
+        rc = lookup_await_end(e, run);
     rc = co_scope_close(&scope, rc);
     *ret = run->batch;
     run->users--;
@@ -296,7 +325,7 @@ static int lookup_wait_results(
     while (rc == 0 && run->batch.finished_seq <= after && !run_over(run) && !e->stopping)
         rc = co_condition_wait(&run->changed);
     rc = co_scope_close(&scope, rc);
-    *ret_over = run_over(run) || e->stopping;
+    *ret_over = run_over(run);
     run->users--;
     run_drop_unused(&e->runs, run);
     return rc == -ETIMEDOUT ? 0 : rc;
@@ -307,14 +336,17 @@ int service_batch_results(struct service *s, struct uuid7 id, int64_t after, siz
 {
     struct engine *e = engine_of(s);
     struct batch known;
-    bool over;
+    bool over = false;
     int rc = service_get_batch(s, id, &known);
 
     if (rc == 0)
         rc = lookup_wait_results(e, id, after, deadline_ns, &over);
     if (rc == 0)
         rc = store_list_finished(e->store, id.key, after, limit, ret);
-    if (rc == 0)
-        *ret_ended = over && ret->n < limit;
-    return rc;
+    if (rc < 0)
+        return rc;
+    if (ret->n == 0 && !over && e->stopping)
+        return -ESHUTDOWN;
+    *ret_ended = over && ret->n < limit;
+    return 0;
 }

@@ -11,6 +11,7 @@
 #include "daemon/co/sync.h"
 #include "daemon/engine/due.h"
 #include "daemon/engine/lane.h"
+#include "daemon/model/attempt.h"
 
 struct co_scope;
 struct engine;
@@ -34,8 +35,7 @@ struct record {
     struct co_event hop_admitted; /* set when the lane of a redirect's origin admits it */
     bool hopping;                 /* waits for that */
     bool busy;                    /* an activation is live, or its end is being committed */
-    bool cancel_asked;
-    bool deadline_passed;
+    enum failure ending;          /* why it is to end as soon as it can; FAILURE_NONE: it is not */
 };
 
 struct records {

@@ -27,6 +27,7 @@ struct run *run_new(struct engine *e, struct runs *rs, const struct batch *b)
     run->batch = run->posted = *b;
     list_init(&run->members);
     list_init(&run->held);
+    due_item_init(&run->cancel_again, NULL);
     co_condition_init(&run->changed);
     if (table_add(&rs->by_key, &run->by_key, table_hash_int((uint64_t)b->id.key)) < 0) {
         free(run);
@@ -88,9 +89,9 @@ static unsigned run_ended(const struct batch *b)
 
 static enum batch_state run_verdict(const struct batch *b)
 {
-    if (b->cancelled)
-        return BATCH_CANCELLED;
-    return b->counts[JOB_SUCCEEDED] == b->total ? BATCH_SUCCEEDED : BATCH_FAILED;
+    if (b->counts[JOB_SUCCEEDED] == b->total)
+        return BATCH_SUCCEEDED; /* a cancel that came too late changed nothing */
+    return b->cancelled ? BATCH_CANCELLED : BATCH_FAILED;
 }
 
 void run_settle(struct run *run)
@@ -109,7 +110,7 @@ static void run_add_sums(struct batch *b, const struct checkpoint *c)
         b->finished_us = c->finished_us;
 }
 
-static struct record *run_choose_successor(struct run *run)
+struct record *run_choose_successor(struct run *run)
 {
     struct batch *b = &run->posted;
 

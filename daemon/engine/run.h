@@ -8,6 +8,7 @@
 #include "daemon/base/list.h"
 #include "daemon/base/table.h"
 #include "daemon/co/sync.h"
+#include "daemon/engine/due.h"
 #include "daemon/model/batch.h"
 
 struct checkpoint;
@@ -23,8 +24,9 @@ struct run {
     struct list held;    /* records held back, in the order of their index */
     unsigned let_go;     /* members that are neither held nor ended nor on their way to it */
     bool cancelling;     /* nobody is let go any more */
-    struct co_condition changed; /* a member has ended; the service stops */
-    unsigned users;              /* who waits for it */
+    struct co_condition changed;  /* a member has ended; the service stops */
+    struct due_item cancel_again; /* no memory for the task that cancels the members */
+    unsigned users;               /* who waits for it */
 };
 
 struct runs {
@@ -51,6 +53,8 @@ const struct batch *run_post_end(
         struct run *run, struct record *r, struct checkpoint *c, struct record **ret_successor);
 /* After the commit. */
 void run_end_member(struct run *run, struct record *r);
+/* Who else may go now; NULL: nobody. It is let go by this. */
+struct record *run_choose_successor(struct run *run);
 /* At the start, with all members joined: it may be over already. */
 void run_settle(struct run *run);
 bool run_over(const struct run *run);

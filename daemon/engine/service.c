@@ -15,6 +15,14 @@
 #define START_PAGE   512 /* jobs that the start reads at a time */
 #define SUBMIT_SLICE 512 /* jobs that are made or let in before others get their turn */
 
+static void service_reopen_lanes(struct due_item *item)
+{
+    struct engine *e = CONTAINER_OF(item, struct engine, reopen);
+
+    if (e->started && !e->stopping)
+        lanes_open(&e->lanes);
+}
+
 int service_new(struct loop *loop, const struct service_options *options, struct transfer *t,
         struct store *s, struct egress *e, struct service **ret, struct error *ret_why)
 {
@@ -30,6 +38,7 @@ int service_new(struct loop *loop, const struct service_options *options, struct
     engine->ids.last_key = store_last_key(s);
     records_init(&engine->records);
     list_init(&engine->busy);
+    due_item_init(&engine->reopen, service_reopen_lanes);
     due_init(&engine->due, loop, &engine->clock);
     co_condition_init(&engine->quiet);
     rc = lanes_init(&engine->lanes, options->max_active, options->lane_concurrency, options->lanes,
@@ -147,12 +156,6 @@ static int service_adopt(struct engine *e, struct job *job, struct record **ret)
     return 0;
 }
 
-/* A crash came between a request that must not be repeated unknowingly and its answer. */
-static int service_settle_unknown(struct record *r)
-{
-    return activation_end(&r, 1, FAILURE_OUTCOME_UNKNOWN);
-}
-
 static int service_load_jobs(struct engine *e, size_t *ret_n)
 {
     struct store_page page = { 0 };
@@ -170,10 +173,9 @@ static int service_load_jobs(struct engine *e, size_t *ret_n)
             rc = service_adopt(e, page.jobs[i], &r);
             if (rc < 0)
                 break;
+            /* A crash came between a request that must not be repeated unknowingly and its end. */
             if (page.jobs[i]->in_flight && page.jobs[i]->spec.on_unknown == UNKNOWN_FAIL)
-                rc = service_settle_unknown(r);
-            else
-                activation_schedule(r);
+                r->ending = FAILURE_OUTCOME_UNKNOWN;
         }
         *ret_n += page.n;
         after = page.next;
@@ -188,26 +190,62 @@ static bool service_run_was_ending(const struct batch *b)
     return b->cancelled || (b->on_error == ON_ERROR_CANCEL && b->counts[JOB_FAILED] > 0);
 }
 
-/* A crash may have come after the last member's end and before the batch's. */
+/* The last member's end was committed without the batch's: it is made up for. */
+static int service_close_run(struct engine *e, struct run *run)
+{
+    struct batch over = run->batch;
+    int rc;
+
+    run->users++;
+    rc = store_update_batch(e->store, &over);
+    run->users--;
+    run_drop_unused(&e->runs, run);
+    return rc;
+}
+
+static struct run *service_find_over(struct engine *e)
+{
+    for (size_t i = 0; i < e->runs.by_key.n_buckets; i++)
+        for (struct table_node *n = e->runs.by_key.buckets[i]; n; n = n->next) {
+            struct run *run = table_entry(n, struct run, by_key);
+
+            run_settle(run);
+            if (run_over(run))
+                return run;
+        }
+    return NULL;
+}
+
 static int service_close_runs(struct engine *e)
 {
     struct run *run;
     int rc = 0;
 
-    for (size_t i = 0; i < e->runs.by_key.n_buckets; i++)
-        for (struct table_node *n = e->runs.by_key.buckets[i], *next; n && rc == 0; n = next) {
-            next = n->next;
-            run = table_entry(n, struct run, by_key);
-            run_settle(run);
-            if (!run_over(run)) {
-                if (service_run_was_ending(&run->batch))
-                    activation_cancel_rest(run);
-                continue;
-            }
-            rc = store_update_batch(e->store, &run->batch);
-            run_drop_unused(&e->runs, run);
-        }
+    while (rc == 0 && (run = service_find_over(e)))
+        rc = service_close_run(e, run);
     return rc;
+}
+
+/* Everything is in memory: now it goes on. Nothing here suspends. */
+static void service_go_on(struct engine *e)
+{
+    e->started = true;
+    for (size_t i = 0; i < e->runs.by_key.n_buckets; i++)
+        for (struct table_node *n = e->runs.by_key.buckets[i]; n; n = n->next) {
+            struct run *run = table_entry(n, struct run, by_key);
+
+            if (service_run_was_ending(&run->batch))
+                activation_cancel_rest(run);
+            else
+                activation_refill(run);
+        }
+    list_for_each_safe (it, &e->records.active) {
+        struct record *r = list_entry(it, struct record, place);
+
+        if (!r->busy && r->entry.lane == NULL && r->due.place.index == HEAP_NONE)
+            activation_schedule(r);
+    }
+    lanes_open(&e->lanes);
 }
 
 int service_start(struct service *s)
@@ -225,8 +263,7 @@ int service_start(struct service *s)
         return rc;
     if (n_jobs > 0)
         log_info("%zu jobs that had not ended go on", n_jobs);
-    e->started = true;
-    lanes_open(&e->lanes);
+    service_go_on(e);
     return 0;
 }
 
@@ -262,6 +299,7 @@ int service_stop(struct service *s, int64_t deadline_ns)
     if (service_wait_quiet(e, deadline_ns) == 0)
         return 0;
 
+    e->halted = true;
     list_for_each (it, &e->records.active) {
         struct record *r = list_entry(it, struct record, place);
 
@@ -397,6 +435,7 @@ static int service_insert_batch(struct engine *e, const struct batch *b, struct 
     }
     run->users++;
     service_let_in(e, jobs, n);
+    activation_refill(run); /* a member may have ended before those that it held back were here */
     co_condition_notify_all(&run->changed); /* who cancels the batch looks for members again */
     run->users--;
     run_drop_unused(&e->runs, run);

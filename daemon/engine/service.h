@@ -116,7 +116,8 @@ int service_cancel_batch(struct service *s, struct uuid7 id, struct batch *ret);
 int service_list_batches(struct service *s, int64_t from, size_t limit, struct store_batches *ret);
 /*
  * Suspends. The batch's ended jobs after `after` in finishing order, up to `limit`: waits until
- * there is one, the batch has ended (then n may be 0), or `deadline_ns` (n is 0). -ENOENT.
+ * there is one, the batch has ended (then n may be 0), or `deadline_ns` (n is 0). -ENOENT,
+ * -ESHUTDOWN: the service stops first.
  * *ret_ended: no more will come after these.
  */
 int service_batch_results(struct service *s, struct uuid7 id, int64_t after, size_t limit,

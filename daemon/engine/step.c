@@ -228,7 +228,7 @@ int step_stopped(struct step *s)
 {
     struct attempt *last = step_last_attempt(s);
 
-    if (s->record->cancel_asked)
+    if (s->record->ending == FAILURE_CANCELLED)
         return step_fail(s, FAILURE_CANCELLED, PHASE_NONE, false, "cancelled by request");
     if (last && last->error.failure == FAILURE_CANCELLED)
         last->error.failure = FAILURE_DEADLINE_EXCEEDED;

@@ -180,6 +180,36 @@ class Crash(Case):
         self.assertEqual([len(origin.seen(f"/ok/{name}")) for name in ("no", "yes", "get")],
                          [1, 2, 2])
 
+    def test_sequence_after_an_unknown_outcome(self):
+        """A member that ends while the daemon starts lets its successor go like any other."""
+        daemon = self.use(Daemon())
+        origin = self.origin()
+        jobs = [{"kind": "fetch", "method": "POST", "url": origin.url("/ok/0?ms=3000")}]
+        jobs += [{"kind": "fetch", "method": "POST", "url": origin.url(f"/ok/{n}")}
+                 for n in range(1, 4)]
+        batch = self.batch({"run": "sequence", "jobs": jobs}, "")
+        origin.wait_for(1)
+        daemon.kill()
+        daemon.start()
+        ended = self.get_batch(batch["id"], "?wait=30s")
+        self.assertEqual((ended["counts"]["failed"], ended["counts"]["succeeded"]), (1, 3), ended)
+        self.assertEqual(len(origin.seen()), 4)
+
+    def test_deadlines_that_passed_meanwhile(self):
+        """What became overdue while the daemon was down ends at the start, and its batch goes on."""
+        daemon = self.use(Daemon())
+        gather = self.batch({"run": "gather", "on_error": "cancel", "jobs": [
+            {"kind": "delivery", "wait": "1h", "deadline": "500ms"} for _ in range(600)]}, "")
+        sequence = self.batch({"run": "sequence", "jobs": [
+            {"kind": "delivery", "wait": "1h", "deadline": "500ms"},
+            {"kind": "delivery"}, {"kind": "delivery"}]}, "")
+        daemon.kill()
+        time.sleep(0.6)  # the deadlines are dates; nothing else can be waited for
+        daemon.start()
+        self.assertEqual(self.get_batch(gather["id"], "?wait=30s")["state"], "failed")
+        ended = self.get_batch(sequence["id"], "?wait=30s")
+        self.assertEqual((ended["counts"]["failed"], ended["counts"]["succeeded"]), (1, 2), ended)
+
     def test_large_bodies(self):
         """Bodies in files are whole after a kill, and torn ones leave nothing behind."""
         daemon = self.use(Daemon())

@@ -160,6 +160,19 @@ static void a_batch_cancelled_by_request_says_so(void **state)
     finish(&f);
 }
 
+static void a_cancel_that_came_too_late_changes_nothing(void **state)
+{
+    struct batch_of_four f;
+
+    (void)state;
+    begin(&f, 0, ON_ERROR_CONTINUE);
+    f.run->batch.cancelled = f.run->posted.cancelled = true;
+    for (unsigned i = 0; i < MEMBERS; i++)
+        end(&f, i, JOB_SUCCEEDED, i == MEMBERS - 1);
+    assert_int_equal(f.run->batch.state, BATCH_SUCCEEDED);
+    finish(&f);
+}
+
 static void finishing_order_is_numbered_from_one(void **state)
 {
     struct batch_of_four f;
@@ -184,6 +197,7 @@ int main(void)
         cmocka_unit_test(a_chosen_successor_that_is_cancelled_passes_its_turn_on),
         cmocka_unit_test(on_error_cancel_lets_nobody_go_after_a_failure),
         cmocka_unit_test(a_batch_cancelled_by_request_says_so),
+        cmocka_unit_test(a_cancel_that_came_too_late_changes_nothing),
         cmocka_unit_test(finishing_order_is_numbered_from_one),
     };
 
