@@ -124,6 +124,7 @@ static void finish_job(struct job *j)
     set_result(&result);
     c.result = &result;
     c.body = &body;
+    check(job_make_room(j, &c), "memory");
     check(store_checkpoint(bench.store, &one, 1, NULL), "checkpoint");
     job_apply(j, &c);
     checkpoint_done(&c);
