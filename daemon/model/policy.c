@@ -8,11 +8,12 @@ static bool policy_is_transient(const struct job_spec *spec, const struct attemp
     case FAILURE_DNS_FAILED:
     case FAILURE_CONNECTION_REFUSED:
     case FAILURE_CONNECTION_FAILED:
-    case FAILURE_CONNECTION_RESET:
     case FAILURE_TLS_FAILED:
+        return true;
+    case FAILURE_CONNECTION_RESET:
     case FAILURE_TIMEOUT:
     case FAILURE_INTERNAL:
-        return true;
+        return a->error.retry_safe || spec->on_unknown == UNKNOWN_RETRY;
     case FAILURE_OUTCOME_UNKNOWN:
         return spec->on_unknown == UNKNOWN_RETRY;
     case FAILURE_UNEXPECTED_STATUS:

@@ -49,21 +49,20 @@ static int lock_say_busy(int fd, const char *directory, struct error *ret_why)
     return error_set(ret_why, -EBUSY, "%s is in use by another process", directory);
 }
 
-static int lock_write_pid(int fd)
+/* A full disk leaves it out, and whoever finds the lock taken is not told by whom. */
+static void lock_write_pid(int fd)
 {
     char text[32];
     int n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 
-    if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)n, 0) != n)
-        return errno ? -errno : -EIO;
-    return 0;
+    if (ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) != n)
+        (void)!ftruncate(fd, 0);
 }
 
 static int lock_file(int directory_fd, const char *directory, struct error *ret_why)
 {
     int fd CLEANUP(cleanup_close) =
             openat(directory_fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int rc;
 
     if (fd < 0)
         return error_set(ret_why, -errno, "can't write into the directory %s: %s", directory,
@@ -74,9 +73,7 @@ static int lock_file(int directory_fd, const char *directory, struct error *ret_
         return error_set(
                 ret_why, -errno, "can't lock %s/%s: %s", directory, LOCK_NAME, strerror(errno));
     }
-    rc = lock_write_pid(fd);
-    if (rc < 0)
-        return error_set(ret_why, rc, "can't write %s/%s: %s", directory, LOCK_NAME, strerror(-rc));
+    lock_write_pid(fd);
     return TAKE_FD(fd);
 }
 

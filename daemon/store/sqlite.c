@@ -48,14 +48,18 @@ static int sqlite_configure(struct sqlite *d)
     sqlite3_db_config(d->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(d->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
     sqlite3_db_config(d->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
-    return sqlite_exec(d,
-            "PRAGMA locking_mode=EXCLUSIVE;"
-            "PRAGMA page_size=8192;" /* of a new file; an eighth less CPU per job than 4096 */
-            "PRAGMA auto_vacuum=INCREMENTAL;" /* of a new file; costs nothing measurable */
-            "PRAGMA cell_size_check=ON;"
-            "PRAGMA mmap_size=0;"
-            "PRAGMA temp_store=MEMORY;"
-            "PRAGMA cache_size=-65536;");
+    return sqlite_exec(d, "PRAGMA locking_mode=EXCLUSIVE;"
+                          "PRAGMA cell_size_check=ON;"
+                          "PRAGMA mmap_size=0;"
+                          "PRAGMA temp_store=MEMORY;"
+                          "PRAGMA cache_size=-65536;");
+}
+
+/* Nothing changes them later, but auto_vacuum would be written to the file at every start. */
+static int sqlite_configure_new(struct sqlite *d)
+{
+    return sqlite_exec(d, "PRAGMA page_size=8192;" /* an eighth less CPU per job than 4096 */
+                          "PRAGMA auto_vacuum=INCREMENTAL;"); /* costs nothing measurable */
 }
 
 static int sqlite_start_wal(struct sqlite *d, bool relaxed)
@@ -124,6 +128,7 @@ static int sqlite_open_file(struct sqlite *d, const struct sqlite_options *o, st
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
                 SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE;
+    bool new = false;
     int rc, code = sqlite3_open_v2(o->path, &d->db, flags, NULL);
 
     if (!d->db)
@@ -133,12 +138,15 @@ static int sqlite_open_file(struct sqlite *d, const struct sqlite_options *o, st
         rc = sqlite_configure(d);
     if (rc < 0)
         return sqlite_say(d, o->path, rc, ret_why);
-    rc = schema_check(d->db, o->path, ret_why);
+    rc = schema_check(d->db, o->path, &new, ret_why);
     if (rc == 0)
         rc = sqlite_check_file(d, o->path, ret_why);
     if (rc < 0)
         return rc;
-    rc = sqlite_start_wal(d, o->relaxed);
+    if (new)
+        rc = sqlite_configure_new(d);
+    if (rc == 0)
+        rc = sqlite_start_wal(d, o->relaxed);
     if (rc < 0)
         return sqlite_say(d, o->path, rc, ret_why);
     rc = schema_migrate(d->db, o->path, ret_why);

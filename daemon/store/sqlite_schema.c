@@ -155,7 +155,7 @@ static int schema_pragma(sqlite3 *db, const char *sql, int64_t *ret)
     return code == SQLITE_ROW ? 0 : sqlite_error(code);
 }
 
-int schema_check(sqlite3 *db, const char *path, struct error *ret_why)
+int schema_check(sqlite3 *db, const char *path, bool *ret_new, struct error *ret_why)
 {
     int64_t version = 0, id = 0, tables = 0;
     int rc = schema_pragma(db, "PRAGMA user_version", &version);
@@ -172,6 +172,7 @@ int schema_check(sqlite3 *db, const char *path, struct error *ret_why)
         return error_set(ret_why, -ENOTSUP,
                 "%s was written by a newer version of baedal (schema %lld, this one knows %zu)",
                 path, (long long)version, ARRAY_LEN(schema_steps));
+    *ret_new = tables == 0;
     return 0;
 }
 
@@ -200,7 +201,8 @@ static int schema_step(sqlite3 *db, size_t step)
 int schema_migrate(sqlite3 *db, const char *path, struct error *ret_why)
 {
     int64_t version = 0;
-    int rc = schema_check(db, path, ret_why);
+    bool new;
+    int rc = schema_check(db, path, &new, ret_why);
 
     if (rc < 0)
         return rc;

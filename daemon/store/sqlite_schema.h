@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sqlite3.h>
+#include <stdbool.h>
 
 #include "daemon/base/error.h"
 
@@ -10,5 +11,5 @@
  * version wrote it, -EBADMSG it is another program's, or another -errno.
  */
 int schema_migrate(sqlite3 *db, const char *path, struct error *ret_why);
-/* The two checks of schema_migrate() alone, before anything is written. */
-int schema_check(sqlite3 *db, const char *path, struct error *ret_why);
+/* The two checks of schema_migrate() alone, before anything is written. *ret_new: it has no tables. */
+int schema_check(sqlite3 *db, const char *path, bool *ret_new, struct error *ret_why);

@@ -20,7 +20,8 @@ static struct job_spec spec_with(unsigned attempts)
 
 static struct attempt attempt_with(enum failure failure, unsigned status)
 {
-    return (struct attempt){ .status = status, .error = { .failure = failure } };
+    return (struct attempt){ .status = status,
+        .error = { .failure = failure, .retry_safe = true } };
 }
 
 static enum verdict_action action_after(enum failure failure, unsigned status)
@@ -87,6 +88,28 @@ static void an_unknown_outcome_follows_the_job(void **state)
     assert_int_equal(policy_next(&spec, &last, 1, 0, 0, 1).action, VERDICT_GIVE_UP);
 }
 
+/* An answer that breaks off, or that we can't store, says that the request was acted upon. */
+static void what_may_have_been_done_follows_the_job_too(void **state)
+{
+    static const enum failure late[] = { FAILURE_CONNECTION_RESET, FAILURE_TIMEOUT,
+        FAILURE_INTERNAL };
+    struct job_spec spec = spec_with(3);
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(late); i++) {
+        struct attempt last = attempt_with(late[i], 200);
+
+        last.error.retry_safe = false;
+        spec.on_unknown = UNKNOWN_FAIL;
+        assert_int_equal(policy_next(&spec, &last, 1, 0, 0, 1).action, VERDICT_GIVE_UP);
+        spec.on_unknown = UNKNOWN_RETRY;
+        assert_int_equal(policy_next(&spec, &last, 1, 0, 0, 1).action, VERDICT_RETRY);
+        last.error.retry_safe = true;
+        spec.on_unknown = UNKNOWN_FAIL;
+        assert_int_equal(policy_next(&spec, &last, 1, 0, 0, 1).action, VERDICT_RETRY);
+    }
+}
+
 static void backoff_doubles_up_to_its_cap(void **state)
 {
     struct job_spec spec = spec_with(100);
@@ -129,6 +152,7 @@ int main(void)
         cmocka_unit_test(permanent_failures_end_at_once),
         cmocka_unit_test(attempts_are_a_limit),
         cmocka_unit_test(an_unknown_outcome_follows_the_job),
+        cmocka_unit_test(what_may_have_been_done_follows_the_job_too),
         cmocka_unit_test(backoff_doubles_up_to_its_cap),
         cmocka_unit_test(no_backoff_is_at_once),
         cmocka_unit_test(retry_after_is_a_lower_bound_with_a_cap),

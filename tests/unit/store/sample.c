@@ -258,6 +258,7 @@ void sample_step_apply(struct sample_step *s)
     struct job *j = s->checkpoint.job;
 
     assert_int_equal(job_make_room(j, &s->checkpoint), 0);
+    assert_int_equal(job_make_room(j, &s->checkpoint), 0);
     job_apply(j, &s->checkpoint);
     if (job_state_ended(j->state))
         j->held = false; /* nothing can hold it back any more, and it is not kept */

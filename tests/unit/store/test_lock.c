@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -101,6 +102,30 @@ static void an_unwritable_directory_is_refused(void **state)
     assert_int_equal(chmod(s->directory, 0700), 0);
 }
 
+/* In a child whose files can't grow, which is what a full disk looks like. */
+static void a_full_disk_does_not_keep_it_from_being_taken(void **state)
+{
+    struct sample *s = *state;
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        struct rlimit none = { 0, 0 };
+        struct lock lock, second;
+        struct error why;
+
+        signal(SIGXFSZ, SIG_IGN);
+        if (setrlimit(RLIMIT_FSIZE, &none) < 0 || lock_take(s->directory, &lock, &why) < 0)
+            _exit(1);
+        if (lock_take(s->directory, &second, &why) != -EBUSY ||
+                !strstr(why.text, "another process"))
+            _exit(2);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -108,6 +133,7 @@ int main(void)
         SAMPLE_TEST(it_goes_with_its_process),
         SAMPLE_TEST(a_missing_directory_is_made),
         SAMPLE_TEST(an_unwritable_directory_is_refused),
+        SAMPLE_TEST(a_full_disk_does_not_keep_it_from_being_taken),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

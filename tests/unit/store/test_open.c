@@ -5,13 +5,27 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/unit/store/driver.h"
 
+static size_t read_database(const struct sample *s, char *buffer, size_t size)
+{
+    int fd = open(s->database, O_RDONLY | O_CLOEXEC);
+    ssize_t n = read(fd, buffer, size);
+
+    close(fd);
+    assert_true(n >= 0 && (size_t)n < size);
+    return (size_t)n;
+}
+
+/* And the file stays as it was. */
 static void expect_refused(const struct sample *s, int rc, const char *text)
 {
+    static char before[1 << 20], after[1 << 20];
+    size_t n = read_database(s, before, sizeof(before));
     struct sqlite *d = NULL;
     struct error why = { "" };
 
@@ -19,6 +33,8 @@ static void expect_refused(const struct sample *s, int rc, const char *text)
     assert_null(d);
     assert_non_null(strstr(why.text, text));
     assert_non_null(strstr(why.text, s->database));
+    assert_int_equal(read_database(s, after, sizeof(after)), n);
+    assert_memory_equal(before, after, n);
 }
 
 static void run_sql(const struct sample *s, const char *sql)
@@ -110,6 +126,53 @@ static void what_a_crash_left_in_the_log_is_read(void **state)
     job_unref(j);
 }
 
+/* In a child whose files can't grow, which is what a full disk looks like. */
+static void a_full_disk_does_not_keep_it_from_opening(void **state)
+{
+    struct sample *s = *state;
+    struct job *j = sample_full();
+    struct sqlite *d = open_database(s);
+    int status;
+    pid_t child;
+
+    write_jobs(d, &j, 1);
+    sqlite_close(d);
+    child = fork();
+    if (child == 0) {
+        struct rlimit none = { 0, 0 };
+        struct error why;
+
+        signal(SIGXFSZ, SIG_IGN);
+        d = NULL;
+        if (setrlimit(RLIMIT_FSIZE, &none) < 0 ||
+                sqlite_open(&(struct sqlite_options){ .path = s->database }, &d, &why) < 0)
+            _exit(1);
+        sqlite_close(d);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    job_unref(j);
+}
+
+static void a_new_file_gives_space_back(void **state)
+{
+    struct sample *s = *state;
+    sqlite3_stmt *st;
+    sqlite3 *db;
+
+    sqlite_close(open_database(s));
+    assert_int_equal(sqlite3_open(s->database, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT * FROM pragma_auto_vacuum, pragma_page_size",
+                             -1, &st, NULL),
+            SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    assert_int_equal(sqlite3_column_int(st, 0), 2); /* incremental */
+    assert_int_equal(sqlite3_column_int(st, 1), 8192);
+    sqlite3_finalize(st);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
 static void the_log_is_folded_and_used_again(void **state)
 {
     struct sqlite *d = open_database(*state);
@@ -140,6 +203,8 @@ int main(void)
         SAMPLE_TEST(no_database_is_refused),
         SAMPLE_TEST(a_damaged_database_is_refused),
         SAMPLE_TEST(what_a_crash_left_in_the_log_is_read),
+        SAMPLE_TEST(a_full_disk_does_not_keep_it_from_opening),
+        SAMPLE_TEST(a_new_file_gives_space_back),
         SAMPLE_TEST(the_log_is_folded_and_used_again),
     };
 
