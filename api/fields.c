@@ -5,92 +5,41 @@
 #include <string.h>
 
 #include "daemon/base/cleanup.h"
+#include "daemon/base/units.h"
 
-#define DECIMALS     9
-#define DECIMAL_UNIT 1000000000LL /* 10 to the power of DECIMALS */
-
-struct unit {
-    const char *name;
-    int64_t factor;
-};
-
-static const struct unit duration_units[] = {
-    { "", 1000000 },
-    { "us", 1 },
-    { "ms", 1000 },
-    { "s", 1000000 },
-    { "min", 60 * 1000000LL },
-    { "h", 3600 * 1000000LL },
-    { "d", 86400 * 1000000LL },
-};
-
-static const struct unit size_units[] = {
-    { "", 1 },
-    { "B", 1 },
-    { "KiB", 1LL << 10 },
-    { "MiB", 1LL << 20 },
-    { "GiB", 1LL << 30 },
-};
+#define NUMBER_MAX_BYTES 32
 
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
 }
 
-/* A number with at most DECIMALS decimals (more are cut), then what follows it. */
-static int parse_decimal(const char *text, int64_t max, int64_t *ret_whole, int64_t *ret_decimals,
-        const char **ret_rest)
+/* The text with `unit` behind it where it is a number only. -EINVAL: too long. */
+static int with_unit(const char *text, const char *unit, char ret[NUMBER_MAX_BYTES + 2])
 {
-    int64_t whole = 0, decimals = 0, place = DECIMAL_UNIT / 10;
-    const char *p = text;
+    size_t n = strlen(text);
 
-    if (!is_digit(*p))
+    if (n > NUMBER_MAX_BYTES)
         return -EINVAL;
-    for (; is_digit(*p); p++) {
-        whole = whole * 10 + (*p - '0');
-        if (whole > max)
-            return -ERANGE;
-    }
-    if (*p == '.') {
-        if (!is_digit(p[1]))
-            return -EINVAL;
-        for (p++; is_digit(*p); p++, place /= 10)
-            decimals += (*p - '0') * place;
-    }
-    *ret_whole = whole;
-    *ret_decimals = decimals;
-    *ret_rest = p;
+    memcpy(ret, text, n + 1);
+    if (n > 0 && strspn(text, "0123456789.") == n)
+        strcpy(ret + n, unit);
     return 0;
-}
-
-static int parse_with_unit(
-        const char *text, const struct unit *units, size_t n, int64_t max, int64_t *ret)
-{
-    int64_t whole = 0, decimals = 0;
-    const char *rest = NULL;
-    int rc = parse_decimal(text, max, &whole, &decimals, &rest);
-
-    if (rc < 0)
-        return rc;
-    for (size_t i = 0; i < n; i++) {
-        __int128 value;
-
-        if (strcmp(units[i].name, rest) != 0)
-            continue;
-        value = (__int128)whole * units[i].factor +
-                (__int128)decimals * units[i].factor / DECIMAL_UNIT;
-        if (value > max)
-            return -ERANGE;
-        *ret = (int64_t)value;
-        return 0;
-    }
-    return -EINVAL;
 }
 
 int field_duration(const char *text, int64_t *ret_us)
 {
-    return parse_with_unit(
-            text, duration_units, ARRAY_LEN(duration_units), FIELD_DURATION_MAX_US, ret_us);
+    char number[NUMBER_MAX_BYTES + 2];
+    int64_t us;
+    int rc = with_unit(text, "s", number);
+
+    if (rc == 0)
+        rc = units_parse_duration(number, &us);
+    if (rc == 0 && us > FIELD_DURATION_MAX_US)
+        rc = -ERANGE;
+    if (rc == 0)
+        *ret_us = us;
+    return rc;
 }
 
 int field_duration_seconds(double seconds, int64_t *ret_us)
@@ -105,7 +54,17 @@ int field_duration_seconds(double seconds, int64_t *ret_us)
 
 int field_size(const char *text, int64_t *ret_bytes)
 {
-    return parse_with_unit(text, size_units, ARRAY_LEN(size_units), FIELD_SIZE_MAX, ret_bytes);
+    char number[NUMBER_MAX_BYTES + 2];
+    int64_t bytes;
+    int rc = with_unit(text, "B", number);
+
+    if (rc == 0)
+        rc = units_parse_bytes(number, &bytes);
+    if (rc == 0 && bytes > FIELD_SIZE_MAX)
+        rc = -ERANGE;
+    if (rc == 0)
+        *ret_bytes = bytes;
+    return rc;
 }
 
 int field_unsigned(const char *text, uint64_t max, uint64_t *ret)

@@ -5,8 +5,8 @@
 #include "config/config.h"
 #include "config/keys.h"
 #include "config/memory.h"
-#include "config/units.h"
 #include "daemon/base/buf.h"
+#include "daemon/base/units.h"
 
 #define DUMP_COLUMN 48 /* where the origins begin */
 

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "config/address.h"
-#include "config/units.h"
 #include "daemon/base/cleanup.h"
+#include "daemon/base/units.h"
 
 #define KiB (1LL << 10)
 #define MiB (1LL << 20)

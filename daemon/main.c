@@ -1,6 +1,7 @@
 /* baedald: options → configuration → objects, bottom up → run → tear down. */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,9 @@
 #define EXIT_NOT_CONFIGURED 6
 
 #define DESCRIPTORS_RESERVED 256 /* beside connections and transfers: store, bodies, DNS, threads */
-#define TASKS_RESERVED       1024 /* beside activations and requests: deadlines, cancels */
+#define IDLE_CONNECTIONS_MIN 16
+#define IDLE_CONNECTIONS_MAX 65536 /* more than all threads keep */
+#define TASKS_RESERVED       1024  /* beside activations and requests: deadlines, cancels */
 #define TO_THREAD_MAX        8
 #define API_STOP_NS          (2 * 1000000000LL) /* for the last answers, after the drain */
 
@@ -34,8 +37,14 @@ struct arguments {
     bool config_given, check, dump;
 };
 
+/* What the file descriptors allow of what is configured. */
+struct limits {
+    unsigned max_active, max_connections, idle_connections;
+};
+
 struct daemon {
-    struct config config;
+    struct config config; /* as it is in the file */
+    struct limits limits;
     const char *config_path; /* NULL: the default one, which need not exist */
     struct loop *loop;
     struct loop_signal signals;
@@ -116,31 +125,40 @@ static void store_failed(void *arg)
     _exit(EXIT_FAILURE);
 }
 
-/* The soft limit goes up to the hard one; jobs at a time follow from what there is. */
-static void fit_to_descriptors(struct config *c)
+/* The soft limit goes up to the hard one. All that is allowed, 0: no end of it. */
+static unsigned raise_descriptors(void)
 {
-    unsigned taken = c->api.max_connections + DESCRIPTORS_RESERVED;
     struct rlimit limit;
-    unsigned most;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return;
+        return 0;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= taken + c->service.max_active)
-        return;
-    if (limit.rlim_cur <= taken) { /* connections have to give way too */
-        c->api.max_connections = (unsigned)limit.rlim_cur / 4;
-        taken = (unsigned)limit.rlim_cur / 2;
+    return limit.rlim_cur < UINT_MAX ? (unsigned)limit.rlim_cur : 0;
+}
+
+/* Jobs at a time follow from what there is, and kept connections from what is left then. */
+static struct limits fit_to_descriptors(const struct config *c)
+{
+    struct limits l = { c->service.max_active, c->api.max_connections, IDLE_CONNECTIONS_MAX };
+    unsigned taken = l.max_connections + DESCRIPTORS_RESERVED + IDLE_CONNECTIONS_MIN;
+    unsigned all = raise_descriptors();
+
+    if (all == 0)
+        return l;
+    if (all <= taken) { /* connections have to give way too */
+        l.max_connections = all / 4;
+        taken = all / 2;
     }
-    most = (unsigned)limit.rlim_cur - taken;
-    if (most >= c->service.max_active)
-        return;
-    log_warning("%llu file descriptors are allowed: %u jobs at a time instead of %u, "
-                "%u API connections",
-            (unsigned long long)limit.rlim_cur, most, c->service.max_active,
-            c->api.max_connections);
-    c->service.max_active = most;
+    if (all - taken < l.max_active)
+        l.max_active = all - taken;
+    l.idle_connections = all - taken - l.max_active + IDLE_CONNECTIONS_MIN;
+    if (l.max_active < c->service.max_active || l.max_connections < c->api.max_connections)
+        log_warning("%u file descriptors are allowed: %u jobs at a time instead of %u, "
+                    "%u API connections instead of %u",
+                all, l.max_active, c->service.max_active, l.max_connections,
+                c->api.max_connections);
+    return l;
 }
 
 static void daemon_signal(struct loop_signal *s, int number)
@@ -157,11 +175,16 @@ static void daemon_signal(struct loop_signal *s, int number)
 static int daemon_build(struct daemon *d, struct error *why)
 {
     static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
-    struct config *c = &d->config;
+    const struct config *c = &d->config;
+    struct api_options api = c->api;
+    struct transfer_options transfer = c->transfer;
+    struct service_options service = c->service;
     int rc;
 
     signal(SIGPIPE, SIG_IGN);
-    fit_to_descriptors(c);
+    api.max_connections = d->limits.max_connections;
+    service.max_active = d->limits.max_active;
+    transfer.idle_connections = d->limits.idle_connections;
     rc = loop_new(&d->loop);
     if (rc == 0)
         rc = loop_signal_init(
@@ -170,15 +193,15 @@ static int daemon_build(struct daemon *d, struct error *why)
         return error_set(why, rc, "no event loop: %s", strerror(-rc));
     rc = egress_new(&c->egress, &d->egress, why);
     if (rc == 0)
-        rc = api_new(d->loop, &c->api, &d->api, why);
+        rc = api_new(d->loop, &api, &d->api, why);
     if (rc == 0)
         rc = store_open(&c->store, store_failed, d, &d->store, why);
     if (rc < 0)
         return rc;
-    c->transfer.body_directory_fd = store_bodies_fd(d->store);
-    rc = transfer_new(d->loop, &c->transfer, d->egress, &d->transfer, why);
+    transfer.body_directory_fd = store_bodies_fd(d->store);
+    rc = transfer_new(d->loop, &transfer, d->egress, &d->transfer, why);
     if (rc == 0)
-        rc = service_new(d->loop, &c->service, d->transfer, d->store, d->egress, &d->service, why);
+        rc = service_new(d->loop, &service, d->transfer, d->store, d->egress, &d->service, why);
     return rc;
 }
 
@@ -304,13 +327,13 @@ static int daemon_main(void *arg)
 
 static int daemon_run(struct daemon *d)
 {
-    struct co_options options = {
-        .max_tasks = d->config.service.max_active + d->config.api.max_connections + TASKS_RESERVED,
-        .max_threads = TO_THREAD_MAX,
-    };
+    struct co_options options = { .max_threads = TO_THREAD_MAX };
     struct error why = { "" };
-    int rc = daemon_build(d, &why);
+    int rc;
 
+    d->limits = fit_to_descriptors(&d->config);
+    options.max_tasks = d->limits.max_active + d->limits.max_connections + TASKS_RESERVED;
+    rc = daemon_build(d, &why);
     if (rc < 0) {
         log_error("%s", why.text);
         daemon_tear_down(d);

@@ -1,4 +1,4 @@
-#include "config/units.h"
+#include "daemon/base/units.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "daemon/base/cleanup.h"
+
+#define UNIT_DECIMALS_MAX 18
 
 struct unit {
     const char *name;
@@ -45,42 +47,43 @@ static const struct unit *unit_find(const struct unit *units, size_t n, const ch
     return NULL;
 }
 
-/* Digits, perhaps a point and more of them, one of the units; nothing else. */
+/* Reads digits behind *value; *ret_end is what follows them. -ERANGE past 64 bits. */
+static int unit_digits(const char *text, int64_t *value, const char **ret_end)
+{
+    for (; unit_is_digit(*text); text++)
+        if (__builtin_mul_overflow(*value, 10, value) ||
+                __builtin_add_overflow(*value, *text - '0', value))
+            return -ERANGE;
+    *ret_end = text;
+    return 0;
+}
+
+/* Digits, perhaps a point and more of them, one of the units; nothing else, and nothing is lost. */
 static int unit_parse(const struct unit *units, size_t n, const char *text, int64_t *ret)
 {
-    const char *at = text, *fraction = NULL, *end;
+    int64_t whole = 0, fraction = 0, tenths = 1;
     const struct unit *unit;
-    int64_t value = 0, scale;
+    const char *at, *point;
+    __int128 value;
 
-    while (unit_is_digit(*at))
-        if (__builtin_mul_overflow(value, 10, &value) ||
-                __builtin_add_overflow(value, *at++ - '0', &value))
-            return -ERANGE;
+    if (unit_digits(text, &whole, &at) < 0)
+        return -ERANGE;
     if (at == text)
         return -EINVAL;
     if (*at == '.') {
-        fraction = ++at;
-        while (unit_is_digit(*at))
-            at++;
-        if (at == fraction)
+        point = at + 1;
+        if (unit_digits(point, &fraction, &at) < 0 || at - point > UNIT_DECIMALS_MAX || at == point)
             return -EINVAL;
+        for (; point < at; point++)
+            tenths *= 10;
     }
-    end = at;
     unit = unit_find(units, n, at);
-    if (!unit)
+    if (!unit || (__int128)fraction * unit->worth % tenths != 0)
         return -EINVAL;
-    if (__builtin_mul_overflow(value, unit->worth, &value))
+    value = (__int128)whole * unit->worth + (__int128)fraction * unit->worth / tenths;
+    if (value > INT64_MAX)
         return -ERANGE;
-    scale = unit->worth;
-    for (at = fraction; at && at < end; at++) {
-        /* A digit that is worth less than the smallest unit would be lost. */
-        if (*at != '0' && (scale < 10 || scale % 10))
-            return -EINVAL;
-        scale /= 10;
-        if (__builtin_add_overflow(value, scale * (*at - '0'), &value))
-            return -ERANGE;
-    }
-    *ret = value;
+    *ret = (int64_t)value;
     return 0;
 }
 

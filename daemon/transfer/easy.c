@@ -13,6 +13,7 @@
 #include "daemon/transfer/head.h"
 #include "daemon/transfer/lines.h"
 #include "daemon/transfer/outcome.h"
+#include "daemon/transfer/redirect.h"
 #include "daemon/transfer/sockets.h"
 
 #define BUFFER_BYTES 4096L  /* a transfer's largest piece of memory */
@@ -241,11 +242,10 @@ static void easy_take_answer(struct easy *e)
 {
     struct answer *answer = e->flight->answer;
     unsigned status = answer->attempt.status;
-    char *redirect = NULL;
+    const char *location = pack_header_find(&answer->headers, "location");
 
-    if (status >= 300 && status < 400 &&
-            curl_easy_getinfo(e->curl, CURLINFO_REDIRECT_URL, &redirect) == CURLE_OK && redirect)
-        answer->redirect_url = strdup(redirect);
+    if (status >= 300 && status < 400 && location)
+        answer->redirect_url = redirect_resolve(e->flight->x->url, location);
     answer->retry_after_us = easy_retry_after_us(&answer->headers);
 }
 

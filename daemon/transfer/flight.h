@@ -32,6 +32,7 @@ struct record {
     unsigned n_lines;    /* of all headers, interim answers and trailers too */
     int64_t header_bytes;
     int64_t content_length; /* -1: none */
+    bool framing;           /* the line before was about the length of the body */
     bool headers_ended;     /* of the final answer */
     bool stopped;           /* by us, on demand */
     bool resent;            /* libcurl was about to send it again by itself */

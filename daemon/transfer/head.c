@@ -76,6 +76,8 @@ static bool head_unfold(struct flight *f, const char *text, size_t n)
 
     if (headers->n == 0)
         return head_refuse(f, "its header begins with a folded line");
+    if (f->record.framing)
+        return head_refuse(f, "its Content-Length or Transfer-Encoding is folded");
     data = realloc(headers->data, headers->n + n + 1);
     if (!data)
         return head_fail(f, -ENOMEM);
@@ -92,6 +94,7 @@ static bool head_take_field(struct flight *f, const char *line, size_t n, char *
     const char *colon = memchr(line, ':', n);
     size_t n_name = colon ? (size_t)(colon - line) : 0, n_value;
     char *name = scratch, *value = scratch + n_name + 1;
+    bool length;
     int rc;
 
     if (!colon)
@@ -108,8 +111,9 @@ static bool head_take_field(struct flight *f, const char *line, size_t n, char *
     n_value = (size_t)(line + n - colon);
     memcpy(value, colon, n_value);
     value[n_value] = '\0';
-    if (n_name == strlen("content-length") && strcmp(name, "content-length") == 0 &&
-            !head_take_length(f, value))
+    length = strcmp(name, "content-length") == 0;
+    f->record.framing = length || strcmp(name, "transfer-encoding") == 0;
+    if (length && !head_take_length(f, value))
         return false;
     rc = pack_header(&f->answer->headers, name, value);
     return rc == 0 || head_fail(f, rc);

@@ -195,6 +195,8 @@ static enum failure outcome_of_stream(CURLcode code, const char *text)
     case CURLE_PARTIAL_FILE:
     case CURLE_SEND_ERROR:
         return FAILURE_CONNECTION_RESET;
+    case CURLE_OUT_OF_MEMORY:
+        return FAILURE_INTERNAL;
     case CURLE_RECV_ERROR:
         /* It is the code for broken chunks, too. */
         return strstr(text, "Recv failure") || strstr(text, "SSL_read") ||
@@ -411,6 +413,8 @@ void outcome_record(struct flight *f, CURL *curl, CURLcode code, const char *tex
     m = outcome_marks(f, curl);
     outcome_set_phases(a, &m, outcome_is_https(f));
     outcome_set_bytes(f, curl, a);
+    if (code == CURLE_OUT_OF_MEMORY && a->sent_bytes > 0 && !r->headers_ended && !r->bad)
+        f->record.bad = "a line of its header is too long"; /* libcurl holds 100 KiB, and says so */
     if (code != CURLE_OK || r->stopped)
         outcome_set_error(f, curl, code, *text ? text : curl_easy_strerror(code));
 }

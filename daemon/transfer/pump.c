@@ -25,13 +25,11 @@
 #include "daemon/transfer/outcome.h"
 #include "daemon/transfer/sockets.h"
 
-#define IDLE_US          (60 * CLOCK_US_PER_S)
-#define IDLE_CONNECTIONS 512 /* kept; libcurl walks them all now and then */
-#define LIMIT_STEP       256
-#define HANDLES_KEPT     256
-#define HOME_BATCH       32 /* some 0.4 ms of work */
-#define NAMES_EVERY_US   (2 * CLOCK_US_PER_S)
-#define NO_TIME          INT64_MAX
+#define IDLE_US        (60 * CLOCK_US_PER_S)
+#define HANDLES_KEPT   256
+#define HOME_BATCH     32 /* some 0.4 ms of work */
+#define NAMES_EVERY_US (2 * CLOCK_US_PER_S)
+#define NO_TIME        INT64_MAX
 
 struct pump {
     struct pump_options options;
@@ -40,6 +38,7 @@ struct pump {
     struct mailbox mailbox;
     struct loop_watch mail_ready;
     struct mail quit;
+    bool has_mail;
     bool running, quitting;
     CURLM *multi;
     struct loop_timer timer;
@@ -51,7 +50,6 @@ struct pump {
     unsigned n_active;
     struct list landed; /* flights to be sent home */
     unsigned n_landed;
-    long connections; /* libcurl's limit of open ones, the used ones with them */
     struct loop_timer idle;
     bool idle_armed;
     int64_t idle_since_us;
@@ -86,14 +84,16 @@ static int pump_set_socket(CURL *curl, curl_socket_t fd, int what, void *arg, vo
     return 0;
 }
 
+/*
+ * libcurl's limit is of all open ones, those in use with them. It is looked at when an exchange has
+ * ended, of which we don't know yet, and at most one idle connection is closed then.
+ */
 static void pump_set_connections(struct pump *p)
 {
-    long connections = (long)(p->n_active / LIMIT_STEP + 1) * LIMIT_STEP + IDLE_CONNECTIONS;
+    long connections = (long)p->n_active + p->options.idle_connections;
 
-    if (connections == p->connections)
-        return;
-    p->connections = connections;
-    curl_multi_setopt(p->multi, CURLMOPT_MAXCONNECTS, connections);
+    curl_multi_setopt(
+            p->multi, CURLMOPT_MAXCONNECTS, p->n_active > 0 ? connections - 1 : connections);
 }
 
 static int pump_open_multi(struct pump *p)
@@ -109,7 +109,6 @@ static int pump_open_multi(struct pump *p)
     curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
     p->multi = multi;
     p->wanted_us = NO_TIME;
-    p->connections = 0;
     pump_set_connections(p);
     return 0;
 }
@@ -225,6 +224,7 @@ static void pump_finish(struct pump *p, struct easy *e, CURLcode code)
     easy_conclude(e, code);
     pump_put_handle(p, e, code != CURLE_OK);
     p->n_active--;
+    pump_set_connections(p);
     if (p->n_active == 0)
         pump_went_idle(p);
     pump_land(p, f);
@@ -376,9 +376,16 @@ void pump_stop(struct flight *f)
 
 static void pump_mail_ready(struct loop_watch *w, unsigned events)
 {
-    struct pump *p = CONTAINER_OF(w, struct pump, mail_ready);
-
     (void)events;
+    CONTAINER_OF(w, struct pump, mail_ready)->has_mail = true;
+}
+
+/* Behind the sockets: a connection on which something came is not for the exchanges that begin. */
+static void pump_take_mail(struct pump *p)
+{
+    if (!p->has_mail)
+        return;
+    p->has_mail = false;
     mailbox_deliver(&p->mailbox);
     pump_settle(p);
 }
@@ -394,6 +401,7 @@ static void *pump_main(void *arg)
 
     while (!p->quitting) {
         loop_turn(p->loop, -1);
+        pump_take_mail(p);
         pump_send_home(p);
     }
     return NULL;

@@ -13,6 +13,7 @@ struct pump;
 struct pump_options {
     unsigned number; /* for the thread's name */
     int64_t connect_timeout_us;
+    unsigned idle_connections; /* kept; more than 0 */
 };
 
 /* Starts the thread. -errno. */

@@ -1,7 +1,9 @@
 /*
  * - The watch of a kept connection stays armed for reading: most connections are used again before
- *   anything comes, which saves two system calls a request. What does come then (the end, usually)
- *   disarms it; libcurl looks at the connection itself before it uses it.
+ *   anything comes, which saves two system calls a request. Whatever does come then, be it the end
+ *   or an answer that nobody asked for, ends the connection: libcurl takes it for usable while
+ *   there is something to read, and would give that to the next exchange. TLS is no exception: the
+ *   tickets of a session are sent before its first answer, so libcurl has read them with it.
  * - A socket that never got its connection is closed by libcurl behind our back (cf-socket.c of
  *   7.88), so a watch may outlive its descriptor. The kernel has dropped it by then, and libevent
  *   bears that; the next socket with the number takes its place.
@@ -11,6 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemon/base/clock.h"
@@ -18,6 +21,7 @@
 #include "daemon/transfer/flight.h"
 
 #define SOCKETS_MIN 64
+#define DRAIN_MAX   16 /* times 4 KiB */
 
 struct socket {
     struct loop_watch watch;
@@ -48,12 +52,26 @@ static struct socket *sockets_find(struct sockets *s, int fd)
     return fd >= 0 && (size_t)fd < s->n ? s->by_fd[fd] : NULL;
 }
 
+/* libcurl sees a connection that is shut down both ways, and closes it before its next use. */
+static void socket_end(struct socket *it)
+{
+    char junk[4096];
+    ssize_t n = recv(it->watch.fd, junk, sizeof(junk), MSG_DONTWAIT);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return; /* libcurl has read it in the meantime */
+    for (int i = 0; n > 0 && i < DRAIN_MAX; i++)
+        n = recv(it->watch.fd, junk, sizeof(junk), MSG_DONTWAIT);
+    shutdown(it->watch.fd, SHUT_RDWR);
+    loop_watch_set(&it->watch, 0);
+}
+
 static void socket_ready(struct loop_watch *w, unsigned events)
 {
     struct socket *it = CONTAINER_OF(w, struct socket, watch);
 
     if (!it->used) {
-        loop_watch_set(w, 0);
+        socket_end(it);
         return;
     }
     if (it->connecting)
@@ -150,5 +168,5 @@ void sockets_wait(struct sockets *s, int fd, unsigned events, struct record *r)
     }
     it->connecting = NULL;
     if (it->watch.events != LOOP_READ)
-        loop_watch_set(&it->watch, 0);
+        loop_watch_set(&it->watch, r && r->asked_ns ? LOOP_READ : 0);
 }

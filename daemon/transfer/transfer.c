@@ -18,8 +18,9 @@
 #include "daemon/transfer/resolve.h"
 #include "daemon/transfer/target.h"
 
-#define PINNED_MAX 8  /* addresses that are tried one after another */
-#define TOGETHER   64 /* exchanges in one message: the first one waits for the others to begin */
+#define PINNED_MAX 8   /* addresses that are tried one after another */
+#define TOGETHER   64  /* exchanges in one message: the first one waits for the others to begin */
+#define IDLE_MAX   512 /* connections that a thread keeps; libcurl walks them all now and then */
 #define SPILL      64 /* so many exchanges more than another thread has, and an origin goes there */
 
 struct berth {
@@ -47,6 +48,16 @@ static unsigned transfer_cores(void)
     return n > 0 ? (unsigned)n : 1;
 }
 
+/* The share of each of `n` threads. */
+static unsigned transfer_idle_connections(const struct transfer *t, unsigned n)
+{
+    unsigned share = t->options.idle_connections / n;
+
+    if (t->options.idle_connections == 0 || share > IDLE_MAX)
+        return IDLE_MAX;
+    return share > 0 ? share : 1;
+}
+
 static int transfer_start_pumps(struct transfer *t)
 {
     unsigned n = t->options.threads ? t->options.threads : transfer_cores();
@@ -59,6 +70,7 @@ static int transfer_start_pumps(struct transfer *t)
         struct pump_options options = {
             .number = t->n_pumps,
             .connect_timeout_us = t->options.connect_timeout_us,
+            .idle_connections = transfer_idle_connections(t, n),
         };
 
         list_init(&t->pumps[t->n_pumps].departing);

@@ -18,7 +18,10 @@ struct loop;
 struct transfer;
 
 struct transfer_options {
-    unsigned threads;           /* 0: one per core */
+    unsigned threads; /* 0: one per core */
+    /* Open ones that wait for their next exchange, of all threads together; 0: as many as are of
+     * use. Each thread keeps at least one. */
+    unsigned idle_connections;
     int64_t connect_timeout_us; /* TCP and TLS together */
     int64_t body_memory_bytes;  /* of all bodies being received; past it they go to files at once */
     int body_directory_fd;      /* where the files go; the caller's, stays open */

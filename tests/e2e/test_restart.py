@@ -170,6 +170,7 @@ class Crash(Case):
                              "url": origin.url("/ok/yes?ms=3000")})
         get = self.submit({"kind": "fetch", "url": origin.url("/ok/get?ms=3000")})
         origin.wait_for(3)
+        self.submit({"kind": "delivery"})  # committed behind the note that the POST has begun
         daemon.kill()
         daemon.start()
         job = self.ended(fail["id"])
@@ -189,6 +190,7 @@ class Crash(Case):
                  for n in range(1, 4)]
         batch = self.batch({"run": "sequence", "jobs": jobs}, "")
         origin.wait_for(1)
+        self.submit({"kind": "delivery"})  # committed behind the note that the POST has begun
         daemon.kill()
         daemon.start()
         ended = self.get_batch(batch["id"], "?wait=30s")

@@ -16,8 +16,7 @@ static void durations_have_units_and_fractions(void **state)
         int64_t us;
     } good[] = { { "250ms", 250000 }, { "10s", 10000000 }, { "5min", 300000000 },
         { "2h", 7200000000 }, { "1d", 86400000000 }, { "500us", 500 }, { "10", 10000000 },
-        { "1.5s", 1500000 }, { "0.000001", 1 }, { "0", 0 }, { "0.0005ms", 0 },
-        { "3650d", FIELD_DURATION_MAX_US } };
+        { "1.5s", 1500000 }, { "0.000001", 1 }, { "0", 0 }, { "3650d", FIELD_DURATION_MAX_US } };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
@@ -31,7 +30,7 @@ static void durations_have_units_and_fractions(void **state)
 static void bad_durations_are_refused(void **state)
 {
     static const char *const bad[] = { "", "-1s", "10 parsecs", "10 s", " 10s", "s", "1.s", ".5s",
-        "1e3", "+1s", "10S", "10m", "0x10", "1h30min", "NaN", "inf" };
+        "1e3", "+1s", "10S", "10m", "0x10", "1h30min", "NaN", "inf", "0.0005ms" };
     int64_t us;
 
     (void)state;

@@ -1,4 +1,4 @@
-#include "config/units.h"
+#include "daemon/base/units.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -53,7 +53,7 @@ static void test_bad_durations(void **state)
 
 static void test_sizes(void **state)
 {
-    static const char *const bad[] = { "", "B", "64", "64K", "64KB", "64kib", "-1KiB", "1.5KiB",
+    static const char *const bad[] = { "", "B", "64", "64K", "64KB", "64kib", "-1KiB", "0.3KiB",
         "1 MiB" };
     int64_t bytes = 77;
 
@@ -62,6 +62,8 @@ static void test_sizes(void **state)
         assert_int_equal(units_parse_bytes(bad[i], &bytes), -EINVAL);
     assert_int_equal(units_parse_bytes("8388608TiB", &bytes), -ERANGE);
     assert_int_equal(bytes, 77);
+    assert_int_equal(units_parse_bytes("1.5MiB", &bytes), 0);
+    assert_int_equal(bytes, 1572864);
     assert_int_equal(units_parse_bytes("512B", &bytes), 0);
     assert_int_equal(bytes, 512);
     assert_int_equal(units_parse_bytes("64KiB", &bytes), 0);

@@ -85,13 +85,17 @@ TRANSFER_TEST(test_broken_answers)
 {
     static const char *const paths[] = { "/bad-chunk", "/endless-header", "/long-header",
         "/length/two", "/length/minus", "/length/huge", "/length/vast", "/length/list",
-        "/length/text", "/switch", "/garbage" };
+        "/length/text", "/length/fold", "/length/coding", "/switch", "/garbage" };
 
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
         get(t, paths[i]);
         expect_failure(t, FAILURE_BAD_RESPONSE, PHASE_RESPONSE, true);
     }
     assert_int_equal(web_server_requests(t->web), ARRAY_LEN(paths));
+    get(t, "/long-header");
+    assert_non_null(strstr(t->answer.attempt.error.message, "a line of its header is too long"));
+    get(t, "/length/fold");
+    assert_non_null(strstr(t->answer.attempt.error.message, "folded"));
     return 0;
 }
 

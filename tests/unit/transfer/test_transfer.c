@@ -39,6 +39,50 @@ TRANSFER_TEST(test_a_kept_connection_is_used_again)
     return 0;
 }
 
+static int exchange_together(void *arg)
+{
+    struct test *t = arg;
+    struct exchange x = t->x;
+    struct answer answer;
+
+    x.url = t->url;
+    x.method = "GET";
+    x.deadline_ns = clock_mono_ns() + 10000 * MS;
+    assert_int_equal(transfer_run(t->transfer, &x, &answer), 0);
+    assert_int_equal(answer.attempt.status, 200);
+    answer_done(&answer);
+    return 0;
+}
+
+TRANSFER_TEST(test_few_connections_are_kept)
+{
+    const unsigned n = 5 * IDLE;
+    struct co_group group;
+
+    snprintf(t->url, sizeof(t->url), "http://127.0.0.1:%u/together/%u", web_server_port(t->web), n);
+    co_group_open(&group);
+    for (unsigned i = 0; i < n; i++)
+        assert_int_equal(co_group_spawn(&group, "exchange", exchange_together, t, NULL), 0);
+    assert_int_equal(co_group_close(&group, 0), 0);
+    assert_int_equal(web_server_connections(t->web), n);
+    web_server_await_open(t->web, IDLE);
+    get(t, "/ok");
+    assert_true(t->answer.attempt.reused);
+    return 0;
+}
+
+TRANSFER_TEST(test_a_stray_answer_is_for_nobody)
+{
+    get(t, "/twice");
+    expect_body(t, "hello");
+    web_server_answer_again(t->web);
+    get(t, "/ok");
+    expect_body(t, "hello");
+    assert_false(t->answer.attempt.reused);
+    assert_int_equal(web_server_connections(t->web), 2);
+    return 0;
+}
+
 TRANSFER_TEST(test_requests_look_as_they_should)
 {
     struct blob headers = { 0 };
@@ -279,6 +323,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_answer_is_recorded),
         cmocka_unit_test(test_a_kept_connection_is_used_again),
+        cmocka_unit_test(test_few_connections_are_kept),
+        cmocka_unit_test(test_a_stray_answer_is_for_nobody),
         cmocka_unit_test(test_requests_look_as_they_should),
         cmocka_unit_test(test_methods_do_not_stick_to_a_handle),
         cmocka_unit_test(test_a_large_request_body_arrives),

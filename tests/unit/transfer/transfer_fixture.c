@@ -13,7 +13,8 @@ static int transfer_body(void *arg)
 {
     struct test *t = arg;
     struct transfer_options options = {
-        .threads = 2,
+        .threads = THREADS,
+        .idle_connections = THREADS * IDLE,
         .connect_timeout_us = 2 * CLOCK_US_PER_S,
         .body_memory_bytes = t->memory,
         .body_directory_fd = t->directory_fd,

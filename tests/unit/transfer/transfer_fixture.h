@@ -26,6 +26,8 @@
 #include "web_server.h"
 
 #define MS        1000000LL
+#define THREADS   2
+#define IDLE      4 /* connections kept by a thread */
 #define FILE_NAME "the-body"
 #define SPILLED   200000
 #define MEMORY    (1024 * 1024)

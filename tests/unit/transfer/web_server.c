@@ -22,7 +22,9 @@ struct web_server {
     pthread_cond_t changed;
     int fd;
     uint16_t port;
-    unsigned n_requests, n_connections;
+    unsigned n_requests, n_connections, n_open;
+    unsigned n_ended; /* by the client after a second answer */
+    bool again;
     char *last;
     pthread_t threads[CONNECTIONS];
     int fds[CONNECTIONS]; /* -1: closed by its thread */
@@ -204,13 +206,15 @@ static bool serve_length(struct talk *t)
     const char *kind = t->path + strlen("/length/");
 
     sayf(t, "HTTP/1.1 200 OK\r\nConnection: close\r\n%s\r\n\r\nhello",
-            strcmp(kind, "two") == 0     ? "Content-Length: 2\r\nContent-Length: 5"
-            : strcmp(kind, "same") == 0  ? "Content-Length: 5\r\nContent-Length: 5"
-            : strcmp(kind, "minus") == 0 ? "Content-Length: -5"
-            : strcmp(kind, "huge") == 0  ? "Content-Length: 9007199254740993"
-            : strcmp(kind, "vast") == 0  ? "Content-Length: 99999999999999999999999"
-            : strcmp(kind, "list") == 0  ? "Content-Length: 5, 5"
-                                         : "Content-Length: five");
+            strcmp(kind, "fold") == 0     ? "Content-Length: 5\r\n 5"
+            : strcmp(kind, "coding") == 0 ? "Transfer-Encoding: chunked\r\n , gzip"
+            : strcmp(kind, "two") == 0    ? "Content-Length: 2\r\nContent-Length: 5"
+            : strcmp(kind, "same") == 0   ? "Content-Length: 5\r\nContent-Length: 5"
+            : strcmp(kind, "minus") == 0  ? "Content-Length: -5"
+            : strcmp(kind, "huge") == 0   ? "Content-Length: 9007199254740993"
+            : strcmp(kind, "vast") == 0   ? "Content-Length: 99999999999999999999999"
+            : strcmp(kind, "list") == 0   ? "Content-Length: 5, 5"
+                                          : "Content-Length: five");
     return false;
 }
 
@@ -244,6 +248,32 @@ static bool serve_fold(struct talk *t)
 {
     sayf(t, "HTTP/1.1 200 OK\r\nX-Long: a\r\n   b\r\n\tc\r\nContent-Length: 0\r\n\r\n");
     return true;
+}
+
+/* No answer before that many requests are there. */
+static bool serve_together(struct talk *t)
+{
+    web_server_await(t->server, (unsigned)atoi(t->path + strlen("/together/")));
+    return serve_ok(t);
+}
+
+/* A second answer that nobody asked for, when the test says so. */
+static bool serve_twice(struct talk *t)
+{
+    struct web_server *s = t->server;
+
+    serve_ok(t);
+    pthread_mutex_lock(&s->mutex);
+    while (!s->again)
+        pthread_cond_wait(&s->changed, &s->mutex);
+    pthread_mutex_unlock(&s->mutex);
+    sayf(t, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray");
+    wait_for_end(t);
+    pthread_mutex_lock(&s->mutex);
+    s->n_ended++;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->mutex);
+    return false;
 }
 
 static bool serve_redirect(struct talk *t)
@@ -299,6 +329,8 @@ static const struct {
     { "/early", serve_early },
     { "/garbage", serve_garbage },
     { "/fold", serve_fold },
+    { "/together/", serve_together },
+    { "/twice", serve_twice },
     { "/redirect", serve_redirect },
     { "/retry", serve_retry },
     { "/empty", serve_empty },
@@ -373,6 +405,8 @@ static void *serve_connection(void *arg)
     pthread_mutex_lock(&s->mutex);
     s->fds[t->index] = -1;
     close(t->fd);
+    s->n_open--;
+    pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->mutex);
     free(t->request);
     free(t);
@@ -392,6 +426,7 @@ static void *serve(void *arg)
         t->fd = fd;
         pthread_mutex_lock(&s->mutex);
         t->index = s->n_connections++;
+        s->n_open++;
         s->fds[t->index] = fd;
         pthread_create(&s->threads[t->index], NULL, serve_connection, t);
         pthread_mutex_unlock(&s->mutex);
@@ -469,6 +504,24 @@ void web_server_await(struct web_server *s, unsigned requests)
 {
     pthread_mutex_lock(&s->mutex);
     while (s->n_requests < requests)
+        pthread_cond_wait(&s->changed, &s->mutex);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+void web_server_await_open(struct web_server *s, unsigned most)
+{
+    pthread_mutex_lock(&s->mutex);
+    while (s->n_open > most)
+        pthread_cond_wait(&s->changed, &s->mutex);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+void web_server_answer_again(struct web_server *s)
+{
+    pthread_mutex_lock(&s->mutex);
+    s->again = true;
+    pthread_cond_broadcast(&s->changed);
+    while (s->n_ended == 0)
         pthread_cond_wait(&s->changed, &s->mutex);
     pthread_mutex_unlock(&s->mutex);
 }
