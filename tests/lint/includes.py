@@ -43,7 +43,6 @@ HOMES = {
               'daemon/transfer/outcome.h', 'daemon/transfer/pump.c',
               'daemon/transfer/redirect.c', 'daemon/transfer/transfer.c'},
     'ares': {'daemon/transfer/resolve.c'},
-    'openssl/': {'daemon/transfer/'},
     'sqlite3.h': {'daemon/store/sqlite_schema.h', 'daemon/store/sqlite_statement.h'},
     'microhttpd.h': {'api/answer.c', 'api/connection.c', 'api/server.c'},
     'jansson.h': {'api/codec_json.h', 'api/shape.h'},
