@@ -45,21 +45,22 @@ TRANSFER_TEST(test_no_answer_is_an_unknown_outcome_unless_it_may_be_repeated)
 
 TRANSFER_TEST(test_timeouts)
 {
-    assert_int_equal(send_to(t, "127.0.0.1", "GET", "/silent", 100 * MS), 0);
+    get(t, "/ok"); /* the first exchange of a process is slow under Valgrind */
+    assert_int_equal(send_to(t, "127.0.0.1", "GET", "/silent", 500 * MS), 0);
     expect_failure(t, FAILURE_TIMEOUT, PHASE_REQUEST, true);
-    assert_non_null(strstr(t->answer.attempt.error.message, "within 0.1 s"));
-    assert_true(t->answer.attempt.total_us >= 80000);
-    assert_true(t->answer.attempt.first_byte_us >= 80000);
+    assert_non_null(strstr(t->answer.attempt.error.message, "within 0.5 s"));
+    assert_true(t->answer.attempt.total_us >= 300000);
+    assert_true(t->answer.attempt.first_byte_us >= 300000);
     t->x.idempotent = false;
-    assert_int_equal(send_to(t, "127.0.0.1", "POST", "/silent", 100 * MS), 0);
+    assert_int_equal(send_to(t, "127.0.0.1", "POST", "/silent", 500 * MS), 0);
     expect_failure(t, FAILURE_OUTCOME_UNKNOWN, PHASE_REQUEST, false);
     assert_non_null(strstr(t->answer.attempt.error.message, "timeout"));
-    assert_int_equal(send_to(t, "127.0.0.1", "POST", "/early-only", 100 * MS), 0);
+    assert_int_equal(send_to(t, "127.0.0.1", "POST", "/early-only", 500 * MS), 0);
     expect_failure(t, FAILURE_OUTCOME_UNKNOWN, PHASE_REQUEST, false);
     assert_int_equal(t->answer.attempt.status, 0);
-    assert_int_equal(send_to(t, "127.0.0.1", "POST", "/stuck", 100 * MS), 0);
+    assert_int_equal(send_to(t, "127.0.0.1", "POST", "/stuck", 500 * MS), 0);
     expect_failure(t, FAILURE_TIMEOUT, PHASE_RESPONSE, false);
-    assert_true(t->answer.attempt.receive_us >= 80000);
+    assert_true(t->answer.attempt.receive_us >= 300000);
     assert_int_equal(t->answer.attempt.status, 200);
     assert_int_equal(t->answer.body.bytes, 40);
     assert_true(t->answer.body.truncated);
