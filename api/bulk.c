@@ -421,7 +421,7 @@ int bulk_post(struct request *r, struct reply *reply)
 {
     struct bulk b = { .request = r };
     int64_t body_max = r->options->max_body_bytes;
-    int rc;
+    int rc, joined;
 
     if (query_parameter(r, "wait"))
         faults_parameter(&r->faults, "wait", "does not apply to many jobs: wait for each");
@@ -435,7 +435,9 @@ int bulk_post(struct request *r, struct reply *reply)
     co_gate_init(&b.gate, BULK_IN_FLIGHT);
     co_group_open(&b.group);
     rc = bulk_run(&b, reply);
-    rc = co_group_close(&b.group, rc);
+    joined = co_group_close(&b.group, 0); /* lines that came are kept, whatever came of the rest */
+    if (rc == 0)
+        rc = joined;
     if (rc == 0)
         rc = bulk_answer(&b, reply);
     bulk_done(&b);

@@ -7,15 +7,16 @@
 
 #include "daemon/co/ready.h"
 
-/* On the stack of the task that waits for it. */
+/* On the stack of the task that waits for it; or on the heap, if that may give up waiting. */
 struct pool_job {
     struct list node; /* in no list once a thread has it */
     struct mail mail;
     struct co_loop *loop;
     int (*fn)(void *arg);
     void *arg;
+    void (*abandon)(void *arg);
     int result;
-    struct co_waiter waiter;
+    struct co_waiter *waiter; /* NULL: it has given up */
 };
 
 void co_pool_init(struct co_pool *p, unsigned max_threads)
@@ -100,12 +101,14 @@ static int pool_submit(struct co_pool *p, struct pool_job *job)
     if (p->n_threads > 0) {
         list_append(&p->jobs, &job->node);
         p->n_jobs++;
-        pthread_cond_signal(&p->wanted);
         rc = 0;
     } else if (rc == 0) {
         rc = -EAGAIN;
     }
     pthread_mutex_unlock(&p->mutex);
+    /* With the mutex held, the thread would wake only to wait for it. */
+    if (rc == 0)
+        pthread_cond_signal(&p->wanted);
     return rc;
 }
 
@@ -124,33 +127,99 @@ static bool pool_revoke(struct co_pool *p, struct pool_job *job)
     return waits;
 }
 
+/* On the loop; one that ends has had all mails first, so nothing is left behind. */
 static void pool_job_done(struct mail *m)
 {
-    co_waiter_choose(&CONTAINER_OF(m, struct pool_job, mail)->waiter);
+    struct pool_job *job = CONTAINER_OF(m, struct pool_job, mail);
+
+    if (job->waiter) {
+        co_waiter_choose(job->waiter);
+        return;
+    }
+    job->abandon(job->arg);
+    free(job);
+}
+
+/* Suspends. 0, or -ECANCELED when no thread has the job any more. */
+static int pool_join(struct pool_job *job, struct fiber *f)
+{
+    struct co_waiter w = { .fiber = f };
+
+    list_init(&w.node);
+    job->waiter = &w;
+    fiber_park(f, false, CO_AWAITS_THREAD, job->fn);
+    if (w.chosen)
+        return 0;
+    if (!pool_revoke(&f->loop->pool, job))
+        while (!w.chosen)
+            fiber_park(f, true, CO_AWAITS_THREAD, job->fn);
+    return -ECANCELED;
+}
+
+/* Suspends. As pool_join(), but `job`, which is on the heap, may stay behind with its thread. */
+static int pool_join_or_abandon(struct pool_job *job, struct fiber *f, int *ret_result)
+{
+    struct co_waiter w = { .fiber = f };
+
+    list_init(&w.node);
+    job->waiter = &w;
+    fiber_park(f, false, CO_AWAITS_THREAD, job->fn);
+    if (w.chosen) {
+        *ret_result = job->result;
+        free(job);
+        return 0;
+    }
+    job->waiter = NULL;
+    if (pool_revoke(&f->loop->pool, job))
+        pool_job_done(&job->mail);
+    return -ECANCELED;
+}
+
+static int pool_run(struct pool_job *job, struct fiber *f)
+{
+    list_init(&job->node);
+    job->mail.deliver = pool_job_done;
+    job->loop = f->loop;
+    return pool_submit(&f->loop->pool, job);
 }
 
 int co_to_thread(int (*fn)(void *arg), void *arg, int *ret_result)
 {
     struct fiber *f = fiber_self();
-    struct pool_job job = { .mail.deliver = pool_job_done, .fn = fn, .arg = arg };
+    struct pool_job job = { .fn = fn, .arg = arg };
     int rc = fiber_check(f);
 
-    if (rc < 0)
-        return rc;
-    job.loop = f->loop;
-    job.waiter.fiber = f;
-    list_init(&job.node);
-    list_init(&job.waiter.node);
-    rc = pool_submit(&f->loop->pool, &job);
-    if (rc < 0)
-        return rc;
-    fiber_park(f, false);
-    if (!job.waiter.chosen) {
-        if (!pool_revoke(&f->loop->pool, &job))
-            fiber_park(f, true);
-        return -ECANCELED;
-    }
-    if (ret_result)
+    if (rc == 0)
+        rc = pool_run(&job, f);
+    if (rc == 0)
+        rc = pool_join(&job, f);
+    if (rc == 0 && ret_result)
         *ret_result = job.result;
-    return 0;
+    return rc;
+}
+
+int co_to_thread_abandoning(
+        int (*fn)(void *arg), void *arg, void (*abandon)(void *arg), int *ret_result)
+{
+    struct fiber *f = fiber_self();
+    struct pool_job *job;
+    int rc = fiber_check(f), result = 0;
+
+    if (rc == -ECANCELED)
+        abandon(arg);
+    if (rc < 0)
+        return rc;
+    job = calloc(1, sizeof(*job));
+    if (!job)
+        return -ENOMEM;
+    *job = (struct pool_job){ .fn = fn, .arg = arg, .abandon = abandon };
+    rc = pool_run(job, f);
+    if (rc < 0) {
+        free(job);
+        return rc;
+    }
+    rc = pool_join_or_abandon(job, f, &result);
+    if (rc == 0 && ret_result)
+        *ret_result = result;
+    return rc;
 }

@@ -11,8 +11,8 @@
 #include "daemon/co/switch.h"
 
 /* Far enough ahead for memory to arrive: a task's block, and then what it saved on its stack. */
-#define READY_PREFETCH_FIBER 6
-#define READY_PREFETCH_STACK 3
+#define READY_PREFETCH_FIBER 12
+#define READY_PREFETCH_STACK 6
 
 /* Set for as long as co_run() runs. A thread runs one loop for ever, so no switch changes it. */
 extern _Thread_local struct co_loop *co_thread_loop
@@ -24,7 +24,14 @@ static inline void ready_push(struct co_ready *r, struct fiber *f)
     r->slots[r->tail++ & r->mask] = f;
 }
 
-/* Who runs next: home when nothing is ready or the turn is over. */
+/* In front of all others. */
+static inline void ready_push_front(struct co_ready *r, struct fiber *f)
+{
+    f->state = FIBER_READY;
+    r->slots[--r->head & r->mask] = f;
+}
+
+/* Who runs next: home when nothing is ready or the budget is used up. */
 static inline struct fiber *ready_next(struct co_loop *l)
 {
     struct co_ready *r = &l->ready;
@@ -49,6 +56,8 @@ static inline int fiber_switch(struct fiber *from, struct fiber *to, bool last)
     int rc;
 
     to->state = FIBER_RUNNING;
+    if (__builtin_expect(from->loop->debug, 0))
+        co_debug_leave(from);
     from->loop->current = to;
     sanitizer_leave(&from->sanitizer, &to->sanitizer, last);
     rc = co_switch(&from->sp, to->sp, to->cancelled ? -ECANCELED : 0);
@@ -66,13 +75,19 @@ static inline int fiber_leave(struct fiber *f)
     return f->cancelled ? -ECANCELED : 0;
 }
 
-/* Until fiber_ready(); that is also what a cancellation does, unless `deaf`. `f` is the running task. */
-static inline int fiber_park(struct fiber *f, bool deaf)
+/*
+ * Until fiber_ready(); that is also what a cancellation does, unless `deaf`. `f` is the running
+ * task, `awaits` and `object` are for people who look.
+ */
+static inline int fiber_park(struct fiber *f, bool deaf, enum co_awaits awaits, const void *object)
 {
     assert(f == f->loop->current);
     f->state = FIBER_PARKED;
     f->deaf = deaf;
     f->refused = 0;
+    f->awaits = (uint8_t)awaits;
+    f->object = object;
+    f->since_ns = f->loop->now_ns;
     return fiber_leave(f);
 }
 
@@ -102,10 +117,13 @@ static inline struct fiber *fiber_self(void)
 /* The -ECANCELED of a call that did not wait. A task that ignores too many of them lets others run first. */
 int fiber_refuse(struct fiber *f);
 
+/* The -EPERM of a suspending call from where none can be made. */
+int fiber_absent(void);
+
 /* Whether the running task may suspend now: 0, -ECANCELED; -EPERM for NULL. */
 static inline int fiber_check(struct fiber *f)
 {
     if (__builtin_expect(!f, 0))
-        return -EPERM;
+        return fiber_absent();
     return __builtin_expect(f->cancelled, 0) ? fiber_refuse(f) : 0;
 }

@@ -1,7 +1,7 @@
 /*
  * The scheduler. A task that waits switches straight to the next ready one; the stack that co_run()
  * was called on ("home") is one more context, which gets its turn when nothing is ready or when the
- * budget is used up. A turn: ready tasks, timers, the event loop once.
+ * budget is used up. A turn: ready tasks for some time, timers, the event loop once.
  *
  * - A task is in the ready ring at most once, and only in state FIBER_READY.
  * - The ring has room for every task, so waking never fails.
@@ -10,12 +10,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/co/ready.h"
 
-#define TURN_BUDGET      512 /* resumes, before timers and descriptors are looked at */
+#define TURN_BUDGET      512   /* resumes, before the clock is looked at */
+#define TURN_NS          50000 /* before timers and descriptors are: a look takes some 500 ns */
 #define REFUSALS_AT_ONCE 64
 #define READY_MIN        64
 
@@ -53,6 +55,15 @@ int fiber_refuse(struct fiber *f)
     return -ECANCELED;
 }
 
+int fiber_absent(void)
+{
+    struct co_loop *l = co_thread_loop;
+
+    if (l && l->debug)
+        co_debug_misuse("a call that suspends was made outside of a task", -EPERM);
+    return -EPERM;
+}
+
 void co_on_loop(void (*fn)(void *arg), void *arg)
 {
     struct fiber *f = fiber_self();
@@ -67,7 +78,7 @@ void co_on_loop(void (*fn)(void *arg), void *arg)
     fiber_switch(f, &f->loop->home, false);
 }
 
-static void co_run_ready(struct co_loop *l)
+static void co_run_budget(struct co_loop *l)
 {
     struct fiber *next, *caller;
 
@@ -83,6 +94,14 @@ static void co_run_ready(struct co_loop *l)
             fiber_switch(&l->home, caller, false);
         }
     }
+}
+
+static void co_run_ready(struct co_loop *l)
+{
+    l->now_ns = clock_mono_ns();
+    do
+        co_run_budget(l);
+    while (l->ready.head != l->ready.tail && clock_mono_ns() - l->now_ns < TURN_NS);
 }
 
 /* Microseconds to the next deadline, rounded up; -1: there is none. */
@@ -140,50 +159,78 @@ static void co_loop_done(struct co_loop *l)
     heap_done(&l->timers);
     free(l->ready.slots);
     free(l->slots);
+    if (l->own_loop)
+        loop_free(l->loop);
+}
+
+/* asyncio's default: enough for calls that mostly wait. */
+static unsigned co_threads_default(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN) + 4;
+
+    return n < 32 ? (unsigned)n : 32;
+}
+
+static int co_loop_open(struct co_loop *l, struct loop *loop)
+{
+    l->loop = loop;
+    if (loop)
+        return 0;
+    l->own_loop = true;
+    return loop_new(&l->loop);
 }
 
 static int co_loop_init(struct co_loop *l, struct loop *loop, const struct co_options *options)
 {
+    const char *debug = getenv("CO_DEBUG");
     int rc;
 
-    *l = (struct co_loop){ .max_tasks = options->max_tasks,
+    *l = (struct co_loop){ .max_tasks = options->max_tasks ? options->max_tasks : CO_MAX_TASKS,
+        .debug = options->debug || (debug && strcmp(debug, "1") == 0),
         .free_slot = UINT32_MAX,
-        .loop = loop,
         .now_ns = clock_mono_ns(),
         .current = &l->home,
         .home = { .loop = l, .name = "none", .state = FIBER_RUNNING } };
     sanitizer_home(&l->home.sanitizer);
-    rc = mailbox_init(&l->mailbox);
+    rc = co_loop_open(l, loop);
     if (rc < 0)
         return rc;
-    loop_watch_init(&l->mail, loop, l->mailbox.event_fd, co_mail_ready);
-    rc = loop_watch_set(&l->mail, LOOP_READ);
+    rc = mailbox_init(&l->mailbox);
+    if (rc == 0) {
+        loop_watch_init(&l->mail, l->loop, l->mailbox.event_fd, co_mail_ready);
+        rc = loop_watch_set(&l->mail, LOOP_READ);
+    }
     if (rc == 0)
-        rc = co_stacks_init(&l->stacks, loop);
+        rc = co_stacks_init(&l->stacks, l->loop);
     if (rc < 0) {
         co_stacks_done(&l->stacks);
         loop_watch_done(&l->mail);
         mailbox_done(&l->mailbox);
+        if (l->own_loop)
+            loop_free(l->loop);
         return rc;
     }
-    co_pool_init(&l->pool, options->max_threads);
+    co_pool_init(&l->pool, options->max_threads ? options->max_threads : co_threads_default());
     co_fault_init(l);
     return 0;
 }
 
 int co_run(struct loop *loop, const struct co_options *options, co_fn fn, void *arg)
 {
+    static const struct co_options defaults = { 0 };
     struct fiber *first;
     struct co_loop l;
     int rc;
 
     if (co_thread_loop)
         return -EBUSY;
-    rc = co_loop_init(&l, loop, options);
+    rc = co_loop_init(&l, loop, options ? options : &defaults);
     if (rc < 0)
         return rc;
     co_thread_loop = &l;
-    rc = fiber_start(&l, "main", fn, arg, FIBER_RUN, &first);
+    rc = fiber_start(&l, "main", fn, arg, &first);
+    if (rc == 0)
+        first->first = true;
     while (l.n_tasks > 0)
         co_turn(&l);
     if (rc == 0)

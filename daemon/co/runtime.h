@@ -9,26 +9,19 @@
 #include "daemon/base/list.h"
 #include "daemon/base/loop.h"
 #include "daemon/base/mailbox.h"
+#include "daemon/co/info.h"
 #include "daemon/co/pool.h"
 #include "daemon/co/sanitizer.h"
 #include "daemon/co/scope.h"
 #include "daemon/co/stack.h"
 #include "daemon/co/task.h"
+#include "daemon/co/wait.h"
 
 enum fiber_state {
     FIBER_READY,   /* in the ready ring, once */
     FIBER_RUNNING, /* or inside co_on_loop() */
     FIBER_PARKED,  /* something will call fiber_ready() */
     FIBER_ENDED,
-};
-
-/* Who gets the result. */
-enum fiber_owner {
-    FIBER_HANDLE, /* whoever awaits the handle */
-    FIBER_JOIN,   /* the task that does so now */
-    FIBER_GROUP,
-    FIBER_NOBODY,
-    FIBER_RUN, /* co_run() */
 };
 
 /*
@@ -40,20 +33,30 @@ struct fiber {
     struct co_loop *loop;
     struct co_scope *scope; /* the innermost open one, or NULL */
     struct co_task handle;
-    uint8_t state, owner;
-    bool cancelled;   /* each suspending call says so: see fiber_judge() */
-    bool killed;      /* by fiber_kill(); the outermost reason for `cancelled` */
-    bool deaf;        /* parked where a cancellation does not wake */
+    uint8_t state;  /* of enum fiber_state */
+    uint8_t awaits; /* of enum co_awaits; of use while it is parked */
+    bool cancelled; /* each suspending call says so: see fiber_judge() */
+    bool deaf; /* parked where a cancellation does not wake, but each co_cancel() does if `rouse` */
+    bool rouse;       /* see there */
     bool warned;      /* about refusals */
+    bool first;       /* co_run()'s */
     uint16_t refused; /* suspending calls refused since it last waited */
+    unsigned cancels; /* that were not taken back; the outermost reason for `cancelled` */
+    const void *object;
+    int64_t since_ns;
     const char *name;
-    struct co_join *join; /* of FIBER_JOIN */
-    size_t join_index;
-    struct co_group *group; /* of FIBER_GROUP */
-    struct list sibling;    /* in the group's children */
+    struct list hooks;       /* of struct co_hook: who wants to know of its end */
+    struct co_join *join;    /* of the tasks that it waits for, or NULL */
+    struct co_group *joined; /* the one whose children it waits for, or NULL */
+    struct co_group *group;  /* whose child it is, or NULL */
+    struct list sibling;     /* there */
     co_fn fn;
     void *arg;
+    uint64_t walk; /* the last search that came by */
+    struct fiber *walk_next;
     struct sanitizer sanitizer;
+    void *variables[CO_VARIABLES];
+    char label[CO_NAME_SIZE]; /* `name`, when it was set by co_name_set() */
 };
 
 /* One that waits in a list; on the stack of the waiting task. */
@@ -63,23 +66,50 @@ struct co_waiter {
     bool chosen; /* and no longer in the list */
 };
 
+/* One task of several that are awaited. */
+struct co_member {
+    struct co_hook hook;
+    struct co_task task;
+    bool pending; /* it has not ended; the hook is in place */
+    int result;
+    union {
+        struct co_join *join;
+        struct co_completed *completed;
+    };
+};
+
 /* One that awaits tasks; on the stack of the waiting task. */
 struct co_join {
     struct fiber *fiber;
-    int *results; /* by join_index; or NULL */
-    size_t left;  /* that have not ended */
-    bool hasty;   /* the first error ends it */
-    int error;    /* the first one */
+    struct co_member *members;
+    size_t n;
+    size_t left;       /* that have not ended */
+    enum co_when when; /* it is over */
+    bool keeps;        /* co_wait(): uses no handles up, and a cancelled task is no error */
+    bool firm;         /* nothing but the tasks' end ends it: a cycle of these is a deadlock */
+    int error;         /* the first one */
 };
 
-/* What a handle's slot leads to while its generation is the handle's. */
+enum slot_kind {
+    SLOT_FREE,
+    SLOT_TASK,
+    SLOT_ENDED, /* a task that has, and whose result was not asked for yet */
+    SLOT_FUTURE,
+};
+
+/* What a handle leads to while its generation is the slot's. */
 struct co_slot {
-    struct fiber *fiber; /* NULL: the task has ended */
-    uint32_t gen;        /* never 0 */
     union {
-        int result;         /* of the ended task */
-        uint32_t next_free; /* of a free slot, whose generation no handle has */
+        struct fiber *fiber;        /* SLOT_TASK */
+        struct co_promise *promise; /* SLOT_FUTURE */
     };
+    uint32_t gen;  /* never 0 */
+    uint32_t owed; /* awaits, or drops, of the handle that are to come */
+    union {
+        int result;         /* SLOT_ENDED */
+        uint32_t next_free; /* SLOT_FREE, whose generation no handle has */
+    };
+    uint8_t kind;
 };
 
 /* Tasks that can run, in order; a power of two, and room for all tasks there are. */
@@ -92,22 +122,26 @@ struct co_ready {
 struct co_loop {
     struct fiber *current; /* &home: plain code on the loop's own stack */
     struct co_ready ready;
-    unsigned budget; /* resumes left in this turn */
-    bool closing;    /* the first task has ended: everything is cancelled, nothing new starts */
-    int result;      /* of the first task */
+    unsigned budget; /* resumes left before home has its turn */
+    bool debug;
+    bool closing;   /* the first task has ended: everything is cancelled, nothing new starts */
+    int64_t now_ns; /* of this turn */
+    int result;     /* of the first task */
     unsigned n_tasks, max_tasks;
     struct co_slot *slots;
     uint32_t n_slots, free_slot;
     struct co_stacks stacks;
     struct heap timers;      /* of struct co_scope */
-    int64_t now_ns;          /* when timers were last looked at */
+    uint64_t walk;           /* searches so far */
     void (*call)(void *arg); /* of co_on_loop(): the current task waits for it */
     void *call_arg;
     struct fiber *caller;
     struct loop *loop;
+    bool own_loop;
     struct mailbox mailbox;
     struct loop_watch mail;
     struct co_pool pool;
+    int64_t slice_ns;  /* when the running task began to run; in debug mode */
     void *fault_stack; /* of the signal handler, when it is ours */
     bool fault_handler;
     struct fiber home; /* the stack that co_run() was called on */
@@ -118,26 +152,29 @@ struct co_loop {
 /* -ENOMEM. */
 int co_ready_grow(struct co_ready *r);
 
-/* task.c */
+/* slot.c: handles. */
 
-int fiber_start(struct co_loop *l, const char *name, co_fn fn, void *arg, enum fiber_owner owner,
-        struct fiber **ret);
-/* NULL for a stale handle. Valid until a task is started. */
-static inline struct co_slot *co_slot_find(const struct co_loop *l, struct co_task t)
+/* A free slot is taken; -ENOMEM. */
+int co_slot_new(struct co_loop *l, enum slot_kind kind, uint32_t *ret_slot);
+void co_slot_free(struct co_loop *l, uint32_t i);
+/* NULL for a stale handle. Valid until a slot is taken. */
+static inline struct co_slot *co_slot_find(const struct co_loop *l, uint32_t i, uint32_t gen)
 {
-    struct co_slot *slot = &l->slots[t.slot];
-
-    return t.slot < l->n_slots && slot->gen == t.gen ? slot : NULL;
+    return i < l->n_slots && l->slots[i].gen == gen ? &l->slots[i] : NULL;
 }
 
-void co_slot_free(struct co_loop *l, uint32_t i);
-/* Cancels all that it does, its own shields excepted. */
-void fiber_kill(struct fiber *f);
+/* The slot of a task of the calling thread. -ESRCH, -EINVAL. */
+int co_slot_of_task(struct co_task t, struct co_slot **ret);
+/* One await less is owed to a task that has ended; the last one frees the slot. */
+void co_slot_used(struct co_loop *l, uint32_t i);
 
-/* join.c */
+/* task.c */
 
-/* A task that the join awaits has ended. */
-void co_join_ended(struct co_join *j, size_t index, int rc);
+int fiber_start(struct co_loop *l, const char *name, co_fn fn, void *arg, struct fiber **ret);
+/* co_cancel(). */
+void fiber_cancel(struct fiber *f);
+/* The task of a handle while it has not ended, else NULL. */
+struct fiber *fiber_find(const struct co_loop *l, struct co_task t);
 
 /* scope.c */
 
@@ -145,15 +182,43 @@ void co_join_ended(struct co_join *j, size_t index, int rc);
 void fiber_judge(struct fiber *f);
 /* co_scope_open() of the running task `f`. -ENOMEM: the scope is open, its deadline is not set. */
 int co_scope_enter(struct co_scope *s, struct fiber *f, int64_t deadline_ns, unsigned flags);
+/* Whether it is by something outside of `inner`, its innermost scope. */
+bool fiber_cancelled_outside(const struct fiber *f, const struct co_scope *inner);
 /* Its deadline has come; it is out of the heap. */
 void co_scope_expire(struct co_scope *s);
+
+/* group.c */
+
 /* A task of the group has ended. */
 void co_group_ended(struct co_group *g, struct fiber *f, int rc);
+
+/* join.c */
+
+/*
+ * The member learns of the task's end: m->hook.ended() is called then; or it has ended already, and
+ * m->result is in. m->pending tells which. -ESRCH, -EINVAL; -EDEADLK if `f` is the task, or the
+ * task waits for it.
+ */
+int co_member_watch(struct co_member *m, struct co_task t, const struct fiber *f);
+/* Never mind. `used`: and the handle is used up. */
+void co_member_leave(struct co_member *m, struct co_loop *l, bool used);
 
 /* sync.c */
 
 /* Takes the waiter out of its list, if it is in one, and wakes its task. */
 void co_waiter_choose(struct co_waiter *w);
+/* The first waiter is chosen; NULL: there was none. Its co_waiter is valid until its task runs. */
+struct co_waiter *co_waiters_choose(struct list *waiters);
+/* Suspends. Whether it was chosen; it may have been cancelled as well. */
+bool co_waiter_wait(struct co_waiter *w, struct fiber *f, struct list *waiters,
+        enum co_awaits awaits, const void *object);
+
+/* debug.c: when co_options.debug is set. */
+
+/* The running task gives way. */
+void co_debug_leave(struct fiber *from);
+/* A call was made that can't be: says so, and ends the process. */
+void co_debug_misuse(const char *what, int rc);
 
 /* fault.c */
 

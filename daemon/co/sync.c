@@ -16,25 +16,27 @@ void co_waiter_choose(struct co_waiter *w)
     fiber_ready(w->fiber);
 }
 
-/* The first waiter is chosen; whether there was one. */
-static bool sync_choose(struct list *waiters)
+struct co_waiter *co_waiters_choose(struct list *waiters)
 {
+    struct co_waiter *w;
+
     if (list_empty(waiters))
-        return false;
-    co_waiter_choose(list_entry(waiters->next, struct co_waiter, node));
-    return true;
+        return NULL;
+    w = list_entry(waiters->next, struct co_waiter, node);
+    co_waiter_choose(w);
+    return w;
 }
 
-/* Whether it was chosen; it may have been cancelled as well. */
-static bool sync_wait(struct fiber *f, struct list *waiters)
+bool co_waiter_wait(struct co_waiter *w, struct fiber *f, struct list *waiters,
+        enum co_awaits awaits, const void *object)
 {
-    struct co_waiter w = { .fiber = f };
-
-    list_append(waiters, &w.node);
-    fiber_park(f, false);
-    if (!w.chosen)
-        list_remove(&w.node);
-    return w.chosen;
+    w->fiber = f;
+    w->chosen = false;
+    list_append(waiters, &w->node);
+    fiber_park(f, false, awaits, object);
+    if (!w->chosen)
+        list_remove(&w->node);
+    return w->chosen;
 }
 
 void co_event_init(struct co_event *e)
@@ -46,18 +48,24 @@ void co_event_init(struct co_event *e)
 void co_event_set(struct co_event *e)
 {
     e->set = true;
-    while (sync_choose(&e->waiters))
+    while (co_waiters_choose(&e->waiters))
         ;
+}
+
+void co_event_clear(struct co_event *e)
+{
+    e->set = false;
 }
 
 int co_event_wait(struct co_event *e)
 {
     struct fiber *f = fiber_self();
+    struct co_waiter w;
     int rc = fiber_check(f);
 
     if (rc < 0 || e->set)
         return rc;
-    sync_wait(f, &e->waiters);
+    co_waiter_wait(&w, f, &e->waiters, CO_AWAITS_EVENT, e);
     return f->cancelled ? -ECANCELED : 0;
 }
 
@@ -70,6 +78,7 @@ void co_gate_init(struct co_gate *g, unsigned permits)
 int co_gate_enter(struct co_gate *g)
 {
     struct fiber *f = fiber_self();
+    struct co_waiter w;
     int rc = fiber_check(f);
 
     if (rc < 0)
@@ -78,7 +87,7 @@ int co_gate_enter(struct co_gate *g)
         g->permits--;
         return 0;
     }
-    if (sync_wait(f, &g->waiters)) {
+    if (co_waiter_wait(&w, f, &g->waiters, CO_AWAITS_GATE, g)) {
         if (!f->cancelled)
             return 0;
         co_gate_leave(g);
@@ -88,8 +97,73 @@ int co_gate_enter(struct co_gate *g)
 
 void co_gate_leave(struct co_gate *g)
 {
-    if (!sync_choose(&g->waiters))
+    if (!co_waiters_choose(&g->waiters))
         g->permits++;
+}
+
+void co_lock_init(struct co_lock *l)
+{
+    list_init(&l->waiters);
+    l->owner = (struct co_task){ 0 };
+}
+
+static bool lock_is_of(const struct co_lock *l, struct co_task t)
+{
+    return l->owner.gen == t.gen && l->owner.slot == t.slot;
+}
+
+/* The next owner is the first one that waits, already. */
+static void lock_pass(struct co_lock *l)
+{
+    struct co_waiter *w = co_waiters_choose(&l->waiters);
+
+    l->owner = w ? w->fiber->handle : (struct co_task){ 0 };
+}
+
+int co_lock_enter(struct co_lock *l)
+{
+    struct fiber *f = fiber_self();
+    struct co_waiter w;
+    int rc = fiber_check(f);
+
+    if (rc < 0)
+        return rc;
+    if (l->owner.gen == 0) {
+        l->owner = f->handle;
+        return 0;
+    }
+    if (lock_is_of(l, f->handle))
+        return -EDEADLK;
+    if (co_waiter_wait(&w, f, &l->waiters, CO_AWAITS_LOCK, l)) {
+        if (!f->cancelled)
+            return 0;
+        lock_pass(l);
+    }
+    return -ECANCELED;
+}
+
+int co_lock_leave(struct co_lock *l)
+{
+    struct co_task self = co_self();
+
+    if (self.gen == 0 || !lock_is_of(l, self))
+        return -EPERM;
+    lock_pass(l);
+    return 0;
+}
+
+/* Cancelled or not: who waits on a condition is promised the lock. */
+static void lock_enter_again(struct co_lock *l, struct fiber *f)
+{
+    struct co_waiter w = { .fiber = f };
+
+    if (l->owner.gen == 0) {
+        l->owner = f->handle;
+        return;
+    }
+    list_append(&l->waiters, &w.node);
+    while (!w.chosen)
+        fiber_park(f, true, CO_AWAITS_LOCK, l);
 }
 
 void co_condition_init(struct co_condition *c)
@@ -97,24 +171,42 @@ void co_condition_init(struct co_condition *c)
     list_init(&c->waiters);
 }
 
+/* Who was chosen and is cancelled leaves the notification to the next one. */
+static int condition_wait(struct co_condition *c, struct co_lock *lock, struct fiber *f)
+{
+    struct co_waiter w;
+    bool chosen = co_waiter_wait(&w, f, &c->waiters, CO_AWAITS_CONDITION, c);
+
+    if (lock)
+        lock_enter_again(lock, f);
+    if (!f->cancelled)
+        return 0;
+    if (chosen)
+        co_condition_notify(c, 1);
+    return -ECANCELED;
+}
+
 int co_condition_wait(struct co_condition *c)
 {
     struct fiber *f = fiber_self();
     int rc = fiber_check(f);
 
-    if (rc < 0)
-        return rc;
-    if (sync_wait(f, &c->waiters)) {
-        if (!f->cancelled)
-            return 0;
-        co_condition_notify(c, 1);
-    }
-    return -ECANCELED;
+    return rc < 0 ? rc : condition_wait(c, NULL, f);
+}
+
+int co_condition_wait_holding(struct co_condition *c, struct co_lock *lock)
+{
+    struct fiber *f = fiber_self();
+    int rc = fiber_check(f);
+
+    if (rc == 0)
+        rc = co_lock_leave(lock);
+    return rc < 0 ? rc : condition_wait(c, lock, f);
 }
 
 void co_condition_notify(struct co_condition *c, unsigned n)
 {
-    while (n-- > 0 && sync_choose(&c->waiters))
+    while (n-- > 0 && co_waiters_choose(&c->waiters))
         ;
 }
 

@@ -1,50 +1,19 @@
-/*
- * Tasks and their handles. A handle's slot outlives the task until somebody has asked for the
- * result; the stack goes back to the pool when the task ends.
- */
+/* Tasks: their start, their end, and what is done to them from outside. */
 #include "daemon/co/task.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/base/log.h"
 #include "daemon/co/ready.h"
 
-#define SLOTS_MIN 64
-
-static int slots_grow(struct co_loop *l)
+void fiber_cancel(struct fiber *f)
 {
-    uint32_t n = l->n_slots ? l->n_slots * 2 : SLOTS_MIN;
-    struct co_slot *slots = reallocarray(l->slots, n, sizeof(*slots));
-
-    if (!slots)
-        return -ENOMEM;
-    for (uint32_t i = n; i-- > l->n_slots;) {
-        slots[i] = (struct co_slot){ .gen = 1, .next_free = l->free_slot };
-        l->free_slot = i;
-    }
-    l->slots = slots;
-    l->n_slots = n;
-    return 0;
-}
-
-void co_slot_free(struct co_loop *l, uint32_t i)
-{
-    struct co_slot *slot = &l->slots[i];
-
-    slot->fiber = NULL;
-    if (++slot->gen == 0)
-        slot->gen = 1;
-    slot->next_free = l->free_slot;
-    l->free_slot = i;
-}
-
-void fiber_kill(struct fiber *f)
-{
-    f->killed = true;
+    f->cancels++;
     fiber_judge(f);
+    if (f->rouse)
+        fiber_ready(f);
 }
 
 /* The first task has ended: so shall all others. */
@@ -53,41 +22,44 @@ static void loop_close(struct co_loop *l, int rc)
     l->result = rc;
     l->closing = true;
     for (uint32_t i = 0; i < l->n_slots; i++)
-        if (l->slots[i].fiber)
-            fiber_kill(l->slots[i].fiber);
+        if (l->slots[i].kind == SLOT_TASK)
+            fiber_cancel(l->slots[i].fiber);
+}
+
+/* Whoever waits for the end learns of it; all of that is plain code. */
+static void fiber_tell(struct fiber *f, int rc)
+{
+    struct list *node;
+
+    while ((node = list_pop(&f->hooks))) {
+        struct co_hook *hook = list_entry(node, struct co_hook, node);
+
+        hook->ended(hook, rc);
+    }
 }
 
 static void fiber_end(struct fiber *f, int rc)
 {
     struct co_loop *l = f->loop;
-    struct co_slot *slot = &l->slots[f->handle.slot];
+    uint32_t i = f->handle.slot;
+    struct co_slot *slot = &l->slots[i];
 
     assert(!f->scope);
     f->state = FIBER_ENDED;
+    l->current = &l->home;
     l->n_tasks--;
-    slot->fiber = NULL;
-    if (f->owner == FIBER_HANDLE)
-        slot->result = rc;
-    else
-        co_slot_free(l, f->handle.slot);
-
-    switch ((enum fiber_owner)f->owner) {
-    case FIBER_JOIN:
-        co_join_ended(f->join, f->join_index, rc);
-        break;
-    case FIBER_GROUP:
+    if (rc < 0 && rc != -ECANCELED && slot->owed == 0 && list_empty(&f->hooks) && !f->group &&
+            !f->first)
+        log_debug("task %s ended unobserved: %s", f->name, strerrordesc_np(-rc));
+    slot->kind = SLOT_ENDED;
+    slot->result = rc;
+    slot->owed++; /* until all have been told */
+    fiber_tell(f, rc);
+    co_slot_used(l, i);
+    if (f->group)
         co_group_ended(f->group, f, rc);
-        break;
-    case FIBER_RUN:
+    if (f->first)
         loop_close(l, rc);
-        break;
-    case FIBER_NOBODY:
-        if (rc < 0 && rc != -ECANCELED)
-            log_debug("task %s ended unobserved: %s", f->name, strerror(-rc));
-        break;
-    case FIBER_HANDLE:
-        break;
-    }
 }
 
 static void fiber_main(void *arg)
@@ -110,14 +82,20 @@ static struct fiber *fiber_make(struct co_loop *l, char *base)
     f->sp = co_switch_make(low, f, fiber_main, f);
     f->loop = l;
     f->scope = NULL;
-    f->cancelled = f->killed = f->deaf = f->warned = false;
+    f->awaits = CO_AWAITS_NOTHING;
+    f->cancelled = f->deaf = f->rouse = f->warned = f->first = false;
     f->refused = 0;
+    f->cancels = 0;
+    f->join = NULL;
+    f->joined = f->group = NULL;
+    f->walk = 0;
+    list_init(&f->hooks);
+    memcpy(f->variables, l->current->variables, sizeof(f->variables));
     sanitizer_born(&f->sanitizer, low, (size_t)(base + CO_STACK_SIZE - low));
     return f;
 }
 
-int fiber_start(struct co_loop *l, const char *name, co_fn fn, void *arg, enum fiber_owner owner,
-        struct fiber **ret)
+static int fiber_new(struct co_loop *l, const char *name, co_fn fn, void *arg, struct fiber **ret)
 {
     struct fiber *f;
     uint32_t i;
@@ -129,93 +107,164 @@ int fiber_start(struct co_loop *l, const char *name, co_fn fn, void *arg, enum f
         return -EAGAIN;
     if (l->n_tasks >= l->ready.capacity && co_ready_grow(&l->ready) < 0)
         return -ENOMEM;
-    if (l->free_slot == UINT32_MAX && slots_grow(l) < 0)
-        return -ENOMEM;
     base = co_stack_get(&l->stacks);
     if (!base)
         return -ENOMEM;
-
+    if (co_slot_new(l, SLOT_TASK, &i) < 0) {
+        co_stack_put(&l->stacks, base);
+        return -ENOMEM;
+    }
     f = fiber_make(l, base);
     f->name = name;
     f->fn = fn;
     f->arg = arg;
-    f->owner = owner;
-    i = l->free_slot;
-    l->free_slot = l->slots[i].next_free;
     l->slots[i].fiber = f;
     f->handle = (struct co_task){ .slot = i, .gen = l->slots[i].gen };
-    ready_push(&l->ready, f);
     l->n_tasks++;
     *ret = f;
     return 0;
 }
 
-static int task_spawn(
-        const char *name, co_fn fn, void *arg, enum fiber_owner owner, struct co_task *ret)
+int fiber_start(struct co_loop *l, const char *name, co_fn fn, void *arg, struct fiber **ret)
+{
+    int rc = fiber_new(l, name, fn, arg, ret);
+
+    if (rc == 0)
+        ready_push(&l->ready, *ret);
+    return rc;
+}
+
+int co_spawn(const char *name, co_fn fn, void *arg, struct co_task *ret)
 {
     struct co_loop *l = co_current();
     struct fiber *f;
     int rc;
 
     if (!l)
-        return -EPERM;
-    rc = fiber_start(l, name, fn, arg, owner, &f);
+        return fiber_absent();
+    rc = fiber_start(l, name, fn, arg, &f);
     if (rc < 0)
         return rc;
-    if (ret)
-        *ret = f->handle;
+    l->slots[f->handle.slot].owed = 1;
+    *ret = f->handle;
     return 0;
-}
-
-int co_spawn(const char *name, co_fn fn, void *arg, struct co_task *ret)
-{
-    return task_spawn(name, fn, arg, FIBER_HANDLE, ret);
 }
 
 int co_spawn_detached(const char *name, co_fn fn, void *arg)
 {
-    return task_spawn(name, fn, arg, FIBER_NOBODY, NULL);
+    struct co_loop *l = co_current();
+    struct fiber *f;
+
+    return l ? fiber_start(l, name, fn, arg, &f) : fiber_absent();
+}
+
+int co_spawn_eager(const char *name, co_fn fn, void *arg, struct co_task *ret)
+{
+    struct fiber *self = fiber_self(), *f;
+    struct co_loop *l;
+    int rc;
+
+    if (!self)
+        return fiber_absent();
+    l = self->loop;
+    rc = fiber_new(l, name, fn, arg, &f);
+    if (rc < 0)
+        return rc;
+    l->slots[f->handle.slot].owed = 1;
+    *ret = f->handle;
+    /* The caller is next, whatever the new task wakes. */
+    ready_push_front(&l->ready, self);
+    l->budget++;
+    fiber_switch(self, f, false);
+    return 0;
+}
+
+int co_keep(struct co_task t)
+{
+    struct co_slot *slot;
+    int rc = co_slot_of_task(t, &slot);
+
+    if (rc == 0)
+        slot->owed++;
+    return rc;
 }
 
 int co_detach(struct co_task t)
 {
-    struct co_loop *l = co_current();
-    struct co_slot *slot = l ? co_slot_find(l, t) : NULL;
+    struct co_slot *slot;
+    int rc = co_slot_of_task(t, &slot);
 
-    if (!slot)
+    if (rc < 0)
+        return rc;
+    if (slot->kind == SLOT_ENDED)
+        co_slot_used(co_current(), t.slot);
+    else if (slot->owed > 0)
+        slot->owed--;
+    else
         return -ESRCH;
-    if (!slot->fiber) {
-        co_slot_free(l, t.slot);
-        return 0;
-    }
-    if (slot->fiber->owner != FIBER_HANDLE)
-        return -ESRCH;
-    slot->fiber->owner = FIBER_NOBODY;
     return 0;
 }
 
 int co_cancel(struct co_task t)
 {
-    struct co_loop *l = co_current();
-    struct co_slot *slot = l ? co_slot_find(l, t) : NULL;
+    struct co_slot *slot;
+    int rc = co_slot_of_task(t, &slot);
 
-    if (!slot)
-        return -ESRCH;
-    if (slot->fiber)
-        fiber_kill(slot->fiber);
-    return 0;
+    if (rc == 0 && slot->kind == SLOT_TASK)
+        fiber_cancel(slot->fiber);
+    return rc;
 }
 
-struct co_task co_self(void)
+unsigned co_uncancel(void)
 {
     struct fiber *f = fiber_self();
 
-    return f ? f->handle : (struct co_task){ 0 };
+    if (!f || f->cancels == 0)
+        return 0;
+    f->cancels--;
+    fiber_judge(f);
+    return f->cancels;
 }
 
-unsigned co_count(void)
+struct fiber *fiber_find(const struct co_loop *l, struct co_task t)
+{
+    const struct co_slot *slot = co_slot_find(l, t.slot, t.gen);
+
+    return slot && slot->kind == SLOT_TASK ? slot->fiber : NULL;
+}
+
+unsigned co_cancelling(struct co_task t)
 {
     struct co_loop *l = co_current();
+    const struct fiber *f = l ? fiber_find(l, t) : NULL;
 
-    return l ? l->n_tasks : 0;
+    return f ? f->cancels : 0;
+}
+
+int co_done(struct co_task t)
+{
+    struct co_slot *slot;
+    int rc = co_slot_of_task(t, &slot);
+
+    return rc < 0 ? rc : slot->kind == SLOT_ENDED;
+}
+
+int co_on_done(struct co_task t, struct co_hook *h)
+{
+    struct co_slot *slot;
+    int rc = co_slot_of_task(t, &slot);
+
+    list_init(&h->node);
+    if (rc < 0)
+        return rc;
+    if (slot->kind == SLOT_ENDED)
+        h->ended(h, slot->result);
+    else
+        list_append(&slot->fiber->hooks, &h->node);
+    return 0;
+}
+
+void co_hook_remove(struct co_hook *h)
+{
+    list_remove(&h->node);
 }

@@ -1,77 +1,162 @@
-/* Tasks: see co.h for the rules. */
+/* Tasks and futures, and the way in from other threads. See co.h for the rules. */
 #pragma once
 
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#include "daemon/base/list.h"
+#include "daemon/base/mailbox.h"
 
 #define CO_NEVER INT64_MAX
 #define CO_MUST  __attribute__((warn_unused_result))
 
+/* A call that suspends, and a function that makes one. clang -Wthread-safety finds those that plain code calls. */
+#ifdef __clang__
+extern struct __attribute__((capability("coroutine"))) co_colour {
+    char none;
+} co_inside;
+#define CO_SUSPENDS __attribute__((requires_capability(co_inside)))
+#else
+#define CO_SUSPENDS
+#endif
+
 struct loop;
-struct mail;
 struct co_loop;
 
-/* A task's handle: a value, never dangling. A stale one gives -ESRCH. `{0}` is no task. */
+/*
+ * Handles: values, never dangling, of two types so that the compiler tells them apart and refuses
+ * all else. `{0}` is none. A handle that is used up, or dropped, gives -ESRCH for ever; one that was
+ * cast from the other type gives -EINVAL.
+ */
 struct co_task {
     uint32_t slot, gen;
 };
-
-/* The body of a task. What it returns (0 or -errno) is the task's result. */
-typedef int (*co_fn)(void *arg);
-
-struct co_options {
-    unsigned max_tasks;   /* co_spawn() beyond it: -EAGAIN */
-    unsigned max_threads; /* of co_to_thread(); they are started when first needed */
+struct co_future {
+    uint32_t slot, gen;
 };
 
 /*
- * Runs `fn` as the first task on `loop` until it returns and every other task has ended (what is
- * left is cancelled and joined). Returns fn's result, or -errno when the runtime can't start.
- * The calling thread must not run one already (-EBUSY). While it runs, a task that overflows its
- * stack is named on stderr before SIGSEGV ends the process, unless somebody handles SIGSEGV already.
+ * The body of a task. What it returns is the task's result: 0 or more is its value, less than 0
+ * its error, an -errno. Larger results live in what `arg` points to.
+ */
+typedef int (*co_fn)(void *arg);
+
+struct co_options {
+    unsigned max_tasks; /* co_spawn() beyond it: -EAGAIN. 0: CO_MAX_TASKS */
+    unsigned
+            max_threads; /* of co_to_thread(), started when first needed. 0: cores + 4, at most 32 */
+    bool debug;          /* also by the environment variable CO_DEBUG=1; see co.h */
+};
+
+#define CO_MAX_TASKS 100000
+
+/*
+ * Runs `fn` as the first task on `loop` (NULL: one of its own) until it returns and every other task
+ * has ended: what is left is cancelled and joined. Returns fn's result, or -errno when the runtime
+ * can't start; `options` may be NULL. -EBUSY when the thread runs one already. While it runs, a
+ * task that overflows its stack is named on stderr before SIGSEGV ends the process, unless somebody
+ * handles SIGSEGV already.
  */
 int co_run(struct loop *loop, const struct co_options *options, co_fn fn, void *arg);
 
-/* The runtime of the calling thread, to hand to other threads for co_post(); NULL outside co_run(). */
-struct co_loop *co_current(void);
-/* From any thread, while co_run() runs: m->deliver(m) is called on that loop's own stack, soon. */
-void co_post(struct co_loop *l, struct mail *m);
-
 /*
  * Starts a task; it first runs after the caller suspends, in the order of spawning. `name` must
- * outlive it (a literal). The handle must be awaited, or detached, or belong to a group.
+ * outlive it (a literal). The handle must be awaited, or detached.
  * From coroutines and from plain code on the loop. -EAGAIN at the limit, -ENOMEM; -ECANCELED once
  * the first task has ended; -EPERM outside of co_run(). After an error `arg` is still the caller's.
  */
 CO_MUST int co_spawn(const char *name, co_fn fn, void *arg, struct co_task *ret);
-/* Spawns a task that nobody awaits. */
+/* As co_spawn(), but it runs at once, until it first waits or ends. From coroutines only (-EPERM). */
+CO_SUSPENDS CO_MUST int co_spawn_eager(const char *name, co_fn fn, void *arg, struct co_task *ret);
+/* As co_spawn(); nobody awaits it. */
 CO_MUST int co_spawn_detached(const char *name, co_fn fn, void *arg);
-/*
- * Suspends. Until the task has ended; its result in *ret_result (may be NULL). The handle is used
- * up. When the waiter is cancelled, so is the task, and -ECANCELED is returned after its end.
- * -ESRCH for a stale handle and for a task that somebody else awaits, a group's or a detached one;
- * -EDEADLK for the caller's own task and for one that awaits the caller.
- */
-int co_await(struct co_task t, int *ret_result);
-/* Nobody will await it. -ESRCH as for co_await(). */
+/* One await more is owed to the task: each co_await() and co_detach() uses up one. -ESRCH, -EINVAL. */
+int co_keep(struct co_task t);
+/* Nobody will await it. -ESRCH, -EINVAL. */
 int co_detach(struct co_task t);
-/*
- * Cancels everything that the task does from here on; one that has not begun never runs, so what it
- * would have freed is the caller's to free. 0 also when it has ended and nobody has asked yet. -ESRCH.
- */
-int co_cancel(struct co_task t);
-/* The running task; `{0}` outside of one. */
-struct co_task co_self(void);
-/* How many tasks have not ended. */
-unsigned co_count(void);
 
 /*
- * Calls a plain function on the loop's own large stack and returns after it; nothing else runs in
- * between, and `fn` must not suspend. For libraries that need stack. Outside a task: a plain call.
+ * Suspends. Until the task has ended or the future is set; its result in *ret_result (may be NULL).
+ *
+ * Uses a task's handle up (see co_keep()); all who wait at its end get the result. When the waiter
+ * is cancelled, so is the task, and -ECANCELED is returned after its end. A future stays: whoever
+ * made it drops it, and it is not touched by the waiter's cancellation.
+ *
+ * -ESRCH, -EINVAL; -EDEADLK for the caller's own task and for one that, over however many others,
+ * waits for the caller.
  */
-void co_on_loop(void (*fn)(void *arg), void *arg);
+#define co_await(x, ret_result)                \
+    _Generic((x), struct co_task               \
+             : co_await_task, struct co_future \
+             : co_await_future)((x), (ret_result))
+CO_SUSPENDS int co_await_task(struct co_task t, int *ret_result);
+CO_SUSPENDS int co_await_future(struct co_future f, int *ret_result);
 /*
- * Suspends. Runs `fn` on a pool thread and returns 0 with what it returned in *ret_result (may be
- * NULL). A cancellation is reported, as -ECANCELED, only after the thread is done with `arg`; a call
- * that no thread has begun is taken back. -EAGAIN without threads, or -errno of the first one's start.
+ * Suspends. As co_await(), but the caller's cancellation does not reach the task: -ECANCELED comes
+ * at once, and the task goes on, detached.
  */
-int co_to_thread(int (*fn)(void *arg), void *arg, int *ret_result);
+CO_SUSPENDS int co_shield(struct co_task t, int *ret_result);
+
+/*
+ * Cancels what the task does from here on, and counts (see co_uncancel()). One that has not begun
+ * never runs, so what it would have freed is the caller's to free. 0 also when it has ended and
+ * its result is still to be had. -ESRCH, -EINVAL.
+ */
+int co_cancel(struct co_task t);
+/* Takes one co_cancel() of the running task back; the last one ends its cancellation. How many are left. */
+unsigned co_uncancel(void);
+/* How many co_cancel() are not taken back; 0 for a task that has ended. */
+unsigned co_cancelling(struct co_task t);
+/* 1: it has ended and its result waits; 0: not yet; -ESRCH, -EINVAL. */
+int co_done(struct co_task t);
+
+/* Called once, at the end of a task; the owner's, and untouched until then. */
+struct co_hook {
+    struct list node;
+    void (*ended)(struct co_hook *h, int result); /* plain code: it can't suspend */
+};
+
+/* Calls h->ended() when the task ends, before those who await it go on; now, if it has ended. -ESRCH, -EINVAL. */
+int co_on_done(struct co_task t, struct co_hook *h);
+/* Never mind. Not after it was called. */
+void co_hook_remove(struct co_hook *h);
+
+/* A result that somebody will set: from a coroutine or from plain code on the loop. -ENOMEM, -EPERM. */
+CO_MUST int co_future_new(struct co_future *ret);
+/* Once; all who wait go on. -EALREADY, -ESRCH, -EINVAL. */
+int co_future_set(struct co_future f, int result);
+/* Its maker is done with it; whoever still waits gets the result -ECANCELED. -ESRCH, -EINVAL. */
+int co_future_drop(struct co_future f);
+
+/* The runtime of the calling thread, to hand to other threads; NULL outside co_run(). */
+struct co_loop *co_current(void);
+/* From any thread, while co_run() runs: m->deliver(m) is called on that loop's own stack, soon. */
+void co_post(struct co_loop *l, struct mail *m);
+
+/* A task that another thread asked for; in that thread's memory until co_ticket_wait() returned 0. */
+struct co_ticket {
+    struct mail start, stop;
+    struct co_hook hook;
+    struct co_loop *loop;
+    struct co_task task;
+    const char *name;
+    co_fn fn;
+    void *arg;
+    int result;
+    unsigned n_out; /* what the loop still holds of it */
+    bool stopped;
+    pthread_mutex_t mutex;
+    pthread_cond_t over;
+};
+
+/* From any thread but the loop's, while co_run() runs: spawns a task there. */
+void co_submit(struct co_loop *l, struct co_ticket *t, const char *name, co_fn fn, void *arg);
+/*
+ * Blocks the calling thread until the task has ended: 0, and its result, or the error of its start,
+ * in *ret_result (may be NULL). -ETIMEDOUT at `deadline_ns`: it goes on, and the ticket is still in use.
+ */
+int co_ticket_wait(struct co_ticket *t, int64_t deadline_ns, int *ret_result);
+/* co_cancel() for the ticket's task; wait for its end. Idempotent. */
+void co_ticket_cancel(struct co_ticket *t);

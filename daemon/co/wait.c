@@ -24,23 +24,47 @@ static int wait_until(int64_t deadline_ns)
         return rc;
     rc = co_scope_enter(&s, f, deadline_ns, 0);
     if (rc == 0)
-        rc = fiber_park(f, false);
+        rc = fiber_park(f, false, CO_AWAITS_TIME, NULL);
     rc = co_scope_close(&s, rc);
     return rc == -ETIMEDOUT ? 0 : rc;
 }
 
 int co_sleep(int64_t ns)
 {
-    int64_t deadline_ns;
-
-    if (ns <= 0)
-        return co_yield();
-    if (__builtin_add_overflow(clock_mono_ns(), ns, &deadline_ns))
-        deadline_ns = CO_NEVER;
-    return wait_until(deadline_ns);
+    return ns <= 0 ? co_yield() : wait_until(co_deadline(ns));
 }
 
 int co_sleep_until(int64_t deadline_ns)
 {
     return deadline_ns <= clock_mono_ns() ? co_yield() : wait_until(deadline_ns);
+}
+
+struct fd_wait {
+    struct loop_watch watch;
+    struct co_waiter waiter;
+};
+
+static void fd_ready(struct loop_watch *w, unsigned events)
+{
+    (void)events;
+    co_waiter_choose(&CONTAINER_OF(w, struct fd_wait, watch)->waiter);
+}
+
+int co_wait_fd(int fd, unsigned events)
+{
+    struct fiber *f = fiber_self();
+    struct fd_wait w = { .waiter.fiber = f };
+    int rc = fiber_check(f);
+
+    if (rc < 0)
+        return rc;
+    list_init(&w.waiter.node);
+    loop_watch_init(&w.watch, f->loop->loop, fd, fd_ready);
+    rc = loop_watch_set(&w.watch,
+            (events & CO_READABLE ? LOOP_READ : 0U) | (events & CO_WRITABLE ? LOOP_WRITE : 0U));
+    if (rc < 0)
+        return rc;
+    fiber_park(f, false, CO_AWAITS_FD, NULL);
+    loop_watch_done(&w.watch);
+    return w.waiter.chosen ? 0 : -ECANCELED;
 }

@@ -17,6 +17,7 @@
 
 #include "daemon/base/cleanup.h"
 #include "daemon/base/clock.h"
+#include "daemon/co/info.h"
 #include "daemon/co/scope.h"
 #include "daemon/store/bodies.h"
 #include "daemon/store/sqlite.h"

@@ -129,20 +129,6 @@ CO_TEST(a_cancelled_call_that_no_thread_has_begun_never_runs)
     return 0;
 }
 
-static int without_threads(void *arg)
-{
-    bool done;
-
-    (void)arg;
-    return co_to_thread(block, &done, NULL);
-}
-
-static void without_threads_there_are_no_calls(void **state)
-{
-    (void)state;
-    assert_int_equal(test_run(1, 0, without_threads, NULL), -EAGAIN);
-}
-
 static int leave_blocked(void *arg)
 {
     assert_int_equal(co_spawn_detached("blocked", block_on_thread, arg), 0);
@@ -167,7 +153,6 @@ int main(void)
         cmocka_unit_test_setup(no_more_calls_at_once_than_threads, reset),
         cmocka_unit_test_setup(a_cancellation_waits_for_the_thread, reset),
         cmocka_unit_test_setup(a_cancelled_call_that_no_thread_has_begun_never_runs, reset),
-        cmocka_unit_test_setup(without_threads_there_are_no_calls, reset),
         cmocka_unit_test_setup(the_end_waits_for_threads, reset),
     };
 

@@ -38,17 +38,17 @@ static int run_again(void *arg)
 
 static void run_gives_the_result_of_the_first_task(void **state)
 {
-    struct co_options none = { 0 }, one = { .max_tasks = 1 };
+    struct co_options one = { .max_tasks = 1 };
     struct loop *loop;
 
     (void)state;
     assert_int_equal(test_run(1, 0, test_return, (void *)7), 7);
     assert_int_equal(test_run(1, 0, test_return, (void *)(intptr_t)-EIO), -EIO);
     assert_int_equal(loop_new(&loop), 0);
-    assert_int_equal(co_run(loop, &none, test_return, NULL), -EAGAIN);
     assert_int_equal(co_run(loop, &one, run_again, loop), -EBUSY);
     assert_int_equal(co_run(loop, &one, test_return, (void *)1), 1);
     loop_free(loop);
+    assert_int_equal(co_run(NULL, NULL, test_return, (void *)2), 2);
 }
 
 static void nothing_suspends_outside_of_a_task(void **state)
@@ -141,17 +141,34 @@ CO_TEST(await_of_itself_is_a_deadlock)
     return 0;
 }
 
-CO_TEST(one_task_awaits_a_handle)
+CO_TEST(any_number_of_tasks_await_a_handle)
 {
-    struct co_task t = test_spawn(test_sleep_for_ever, NULL), waiter;
+    struct co_task t = test_spawn(test_sleep_for_ever, NULL), waiters[3];
 
     seen.other = t;
-    waiter = test_spawn(await_other, NULL);
+    for (int i = 0; i < 3; i++)
+        waiters[i] = test_spawn(await_other, NULL);
     test_settle();
-    assert_int_equal(co_await(t, NULL), -ESRCH);
-    assert_int_equal(co_detach(t), -ESRCH);
+    assert_int_equal(co_done(t), 0);
     assert_int_equal(co_cancel(t), 0);
-    assert_int_equal(test_await(waiter), 0);
+    assert_int_equal(test_await(t), -ECANCELED);
+    assert_int_equal(co_gather(waiters, 3, NULL, 0), 0);
+    assert_int_equal(co_done(t), -ESRCH);
+    return 0;
+}
+
+CO_TEST(a_kept_handle_is_awaited_once_more)
+{
+    struct co_task t = test_spawn(test_return, (void *)4);
+
+    assert_int_equal(co_keep(t), 0);
+    assert_int_equal(co_keep(t), 0);
+    assert_int_equal(test_await(t), 4);
+    assert_int_equal(co_done(t), 1);
+    assert_int_equal(test_await(t), 4);
+    assert_int_equal(co_detach(t), 0);
+    assert_int_equal(co_await(t, NULL), -ESRCH);
+    assert_int_equal(co_keep(t), -ESRCH);
     return 0;
 }
 
@@ -161,10 +178,10 @@ CO_TEST(a_detached_task_is_nobodys)
 
     assert_int_equal(co_detach(t), 0);
     assert_int_equal(co_detach(t), -ESRCH);
-    assert_int_equal(co_await(t, NULL), -ESRCH);
     assert_int_equal(co_cancel(t), 0);
-    test_settle();
+    assert_int_equal(test_await(t), -ECANCELED); /* while it lives, it can be awaited */
     assert_int_equal(co_cancel(t), -ESRCH);
+    assert_int_equal(co_await(t, NULL), -ESRCH);
     assert_int_equal(co_detach(ended), 0);
     assert_int_equal(co_await(ended, NULL), -ESRCH);
     assert_int_equal(co_count(), 1);
@@ -468,7 +485,8 @@ int main(void)
         cmocka_unit_test_setup(await_gives_the_result_and_uses_the_handle_up, reset),
         cmocka_unit_test_setup(a_stale_handle_never_reaches_another_task, reset),
         cmocka_unit_test_setup(await_of_itself_is_a_deadlock, reset),
-        cmocka_unit_test_setup(one_task_awaits_a_handle, reset),
+        cmocka_unit_test_setup(any_number_of_tasks_await_a_handle, reset),
+        cmocka_unit_test_setup(a_kept_handle_is_awaited_once_more, reset),
         cmocka_unit_test_setup(a_detached_task_is_nobodys, reset),
         cmocka_unit_test_setup(a_task_cancelled_before_it_begins_never_runs, reset),
         cmocka_unit_test_setup(every_call_of_a_cancelled_task_is_refused, reset),
