@@ -54,10 +54,11 @@ static void fiber_end(struct fiber *f, int rc)
     slot->kind = SLOT_ENDED;
     slot->result = rc;
     slot->owed++; /* until all have been told */
-    fiber_tell(f, rc);
-    co_slot_used(l, i);
+    /* The group first: its siblings are cancelled before they learn of this one's end. */
     if (f->group)
         co_group_ended(f->group, f, rc);
+    fiber_tell(f, rc);
+    co_slot_used(l, i);
     if (f->first)
         loop_close(l, rc);
 }
@@ -251,16 +252,22 @@ int co_done(struct co_task t)
 
 int co_on_done(struct co_task t, struct co_hook *h)
 {
+    struct co_loop *l = co_current();
+    struct fiber *self;
     struct co_slot *slot;
     int rc = co_slot_of_task(t, &slot);
 
     list_init(&h->node);
     if (rc < 0)
         return rc;
-    if (slot->kind == SLOT_ENDED)
-        h->ended(h, slot->result);
-    else
+    if (slot->kind == SLOT_TASK) {
         list_append(&slot->fiber->hooks, &h->node);
+        return 0;
+    }
+    self = l->current;
+    l->current = &l->home; /* plain code, now as later */
+    h->ended(h, slot->result);
+    l->current = self;
     return 0;
 }
 

@@ -1,19 +1,24 @@
 /*
- * A program that uses all there is, cancelled after its 1st, 2nd, 3rd … wait: whatever the moment,
- * it ends, and everything that it took is back.
+ * A program that uses all there is, cancelled after its 1st, 2nd, 3rd … turn of the loop, and
+ * between the resumes of a turn: whatever the moment, it ends, and everything that it took is back.
  */
 #include "tests/unit/co/fixture.h"
 
 #include <string.h>
 
-#define MOST_STEPS 400
+#define YIELDS_MAX 6
+#define PARTS      9
 
 static struct {
     struct co_gate gate;
     struct co_condition condition;
     struct co_event event;
+    struct co_lock lock;
+    struct co_channel channel;
+    struct co_future future;
     int held;    /* things that the program must give back */
     int cleaned; /* its asynchronous cleanups */
+    int part;    /* that runs; PARTS: the cleanup */
     bool cancelled, finished;
 } world;
 
@@ -146,16 +151,135 @@ static int part_thread(void)
     return rc;
 }
 
+/* Each item is something held, from its sending to its receipt. */
+static int send_some(void *arg)
+{
+    int rc = 0;
+
+    for (int i = 0; i < 4 && rc == 0; i++) {
+        world.held++;
+        rc = co_channel_send(&world.channel, arg);
+        if (rc < 0)
+            world.held--;
+    }
+    return rc;
+}
+
+static int receive_some(void *arg)
+{
+    void *item;
+    int rc = 0;
+
+    (void)arg;
+    for (int i = 0; i < 4 && rc == 0; i++) {
+        rc = co_channel_receive(&world.channel, &item);
+        if (rc == 0)
+            world.held--;
+    }
+    return rc;
+}
+
+static void let_go(void *item)
+{
+    (void)item;
+    world.held--;
+}
+
+static int part_channel(void)
+{
+    struct co_group g;
+    int rc;
+
+    assert_int_equal(co_channel_init(&world.channel, 1), 0);
+    co_group_open(&g);
+    rc = co_group_spawn(&g, "send", send_some, &world, NULL);
+    if (rc == 0)
+        rc = co_group_spawn(&g, "receive", receive_some, NULL, NULL);
+    rc = co_group_close(&g, rc);
+    co_channel_close(&world.channel, let_go);
+    co_channel_done(&world.channel);
+    return rc;
+}
+
+static int locked(void *arg)
+{
+    int rc = co_lock_enter(&world.lock);
+
+    if (rc < 0)
+        return rc;
+    rc = arg ? co_condition_wait_holding(&world.condition, &world.lock) : leaf((void *)1);
+    co_condition_notify_all(&world.condition);
+    assert_int_equal(co_lock_leave(&world.lock), 0);
+    return rc;
+}
+
+static int part_lock(void)
+{
+    struct co_task t[3];
+
+    for (int i = 0; i < 3; i++)
+        t[i] = test_spawn(locked, i == 0 ? &world : NULL);
+    return co_gather(t, 3, NULL, 0);
+}
+
+static int part_wait(void)
+{
+    struct co_task t[3];
+    struct co_completed c;
+    size_t index;
+    int rc;
+
+    for (intptr_t i = 0; i < 3; i++)
+        t[i] = test_spawn(leaf, (void *)(i + 1));
+    rc = co_wait(t, 3, CO_FIRST_DONE, CO_NEVER, NULL);
+    if (rc == 0)
+        rc = co_wait_for(t[0], co_deadline(1000000 * MS), NULL);
+    else
+        co_detach(t[0]);
+    assert_int_equal(co_completed_open(&c, &t[1], 2), 0);
+    if (rc == 0)
+        rc = co_completed_next(&c, &index, NULL);
+    co_completed_close(&c);
+    for (int i = 1; i < 3; i++)
+        if (co_done(t[i]) >= 0)
+            co_await(t[i], NULL); /* joins what is left, cancelled or not */
+    return rc;
+}
+
+static int set_future(void *arg)
+{
+    int rc = leaf(arg);
+
+    co_future_set(world.future, 1);
+    return rc;
+}
+
+static int part_shield(void)
+{
+    struct co_task t;
+    int rc;
+
+    assert_int_equal(co_future_new(&world.future), 0);
+    t = test_spawn(set_future, (void *)2);
+    assert_int_equal(co_keep(t), 0);
+    rc = co_shield(t, NULL);
+    if (rc == 0)
+        rc = co_await(world.future, NULL);
+    co_await(t, NULL);
+    co_future_drop(world.future);
+    return rc;
+}
+
 static int program(void *arg)
 {
-    static int (*const parts[])(
-            void) = { part_group, part_failing_group, part_gather, part_timeout, part_thread };
+    static int (*const parts[PARTS])(void) = { part_group, part_failing_group, part_gather,
+        part_timeout, part_thread, part_channel, part_lock, part_wait, part_shield };
     int rc = 0;
 
     (void)arg;
     world.held++;
-    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(parts); i++)
-        rc = parts[i]();
+    for (world.part = 0; rc == 0 && world.part < PARTS; world.part++)
+        rc = parts[world.part]();
     world.cancelled = rc == -ECANCELED;
     if (cleanup() == 0)
         world.held--;
@@ -163,19 +287,23 @@ static int program(void *arg)
     return rc;
 }
 
-/* Runs the program, cancels it after `steps` yields; whether it was cancelled. */
-static bool run_and_cancel(int steps)
+/* Runs the program, cancels it after so many turns and yields: in which part, or -1: it had ended. */
+static int run_and_cancel(int turns, int yields)
 {
     struct co_task t;
-    int rc;
+    int rc, part;
 
     memset(&world, 0, sizeof(world));
     co_gate_init(&world.gate, 2);
     co_condition_init(&world.condition);
     co_event_init(&world.event);
+    co_lock_init(&world.lock);
     t = test_spawn(program, NULL);
-    for (int i = 0; i <= steps && !world.finished; i++)
+    for (int i = 0; i < turns && !world.finished; i++)
+        assert_int_equal(co_sleep(1), 0);
+    for (int i = 0; i < yields && !world.finished; i++)
         assert_int_equal(co_yield(), 0);
+    part = world.finished ? -1 : world.part;
     assert_int_equal(co_cancel(t), 0);
     assert_int_equal(co_await(t, &rc), 0);
 
@@ -188,18 +316,25 @@ static bool run_and_cancel(int steps)
     assert_true(list_empty(&world.gate.waiters));
     assert_true(list_empty(&world.condition.waiters));
     assert_true(list_empty(&world.event.waiters));
+    assert_true(list_empty(&world.lock.waiters));
+    assert_int_equal(world.lock.owner.gen, 0);
     assert_int_equal(co_count(), 1);
-    return rc == -ECANCELED;
+    return part;
 }
 
 CO_TEST(cancelled_anywhere_nothing_is_lost)
 {
-    int cancelled = 0;
+    unsigned cut[PARTS + 1] = { 0 };
+    int part = 0;
 
-    for (int steps = 0; steps < MOST_STEPS; steps++)
-        cancelled += run_and_cancel(steps);
-    assert_true(cancelled >= 10);
-    assert_false(run_and_cancel(100000000));
+    for (int turns = 0; part >= 0; turns++)
+        for (int yields = 1; yields <= YIELDS_MAX; yields++) {
+            part = run_and_cancel(turns, yields);
+            if (part >= 0)
+                cut[part]++;
+        }
+    for (int i = 0; i < PARTS; i++)
+        assert_true(cut[i] > 0);
     return 0;
 }
 

@@ -146,6 +146,62 @@ static void the_end_waits_for_threads(void **state)
     assert_true(done);
 }
 
+static unsigned abandoned;
+
+static void abandon(void *arg)
+{
+    (void)arg;
+    abandoned++;
+}
+
+static int block_abandoning(void *arg)
+{
+    int result = 0, rc = co_to_thread_abandoning(block, arg, abandon, &result);
+
+    return rc < 0 ? rc : result;
+}
+
+CO_TEST(an_abandoned_call_is_cleaned_up_in_the_end)
+{
+    static bool done;
+    struct co_task t = test_spawn(block_abandoning, &done);
+
+    abandoned = 0;
+    assert_int_equal(wait_begun(NULL), 0);
+    assert_int_equal(co_cancel(t), 0);
+    assert_int_equal(test_await(t), -ECANCELED); /* the thread still blocks */
+    assert_int_equal(abandoned, 0);
+    sem_post(&pool.go);
+    while (abandoned == 0)
+        assert_int_equal(co_sleep(MS / 10), 0);
+    assert_true(done);
+    t = test_spawn(block_abandoning, &done);
+    sem_post(&pool.go);
+    assert_int_equal(test_await(t), 7);
+    assert_int_equal(abandoned, 1);
+    return 0;
+}
+
+CO_TEST(an_abandoned_call_that_has_not_begun_is_cleaned_up_at_once)
+{
+    static bool done[3];
+    struct co_task t[3];
+
+    abandoned = 0;
+    for (int i = 0; i < 3; i++)
+        t[i] = test_spawn(block_abandoning, &done[i]);
+    assert_int_equal(wait_begun(NULL), 0);
+    assert_int_equal(wait_begun(NULL), 0);
+    assert_int_equal(co_cancel(t[2]), 0);
+    assert_int_equal(test_await(t[2]), -ECANCELED);
+    assert_int_equal(abandoned, 1);
+    sem_post(&pool.go);
+    sem_post(&pool.go);
+    assert_int_equal(co_gather(t, 2, NULL, 0), 0);
+    assert_false(done[2]);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +210,8 @@ int main(void)
         cmocka_unit_test_setup(a_cancellation_waits_for_the_thread, reset),
         cmocka_unit_test_setup(a_cancelled_call_that_no_thread_has_begun_never_runs, reset),
         cmocka_unit_test_setup(the_end_waits_for_threads, reset),
+        cmocka_unit_test_setup(an_abandoned_call_is_cleaned_up_in_the_end, reset),
+        cmocka_unit_test_setup(an_abandoned_call_that_has_not_begun_is_cleaned_up_at_once, reset),
     };
 
     return cmocka_run_group_tests_name("co/pool", tests, NULL, NULL);

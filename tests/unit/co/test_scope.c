@@ -334,6 +334,127 @@ CO_TEST(a_child_spawns_into_its_group_while_it_closes)
     return 0;
 }
 
+CO_TEST(a_deadline_is_moved)
+{
+    struct co_scope s;
+
+    co_scope_open(&s, co_deadline(MS), 0);
+    assert_int_equal(co_scope_rearm(&s, CO_NEVER), 0);
+    assert_int_equal(co_sleep(3 * MS), 0);
+    assert_int_equal(co_scope_rearm(&s, co_deadline(MS)), 0);
+    assert_int_equal(co_sleep_until(CO_NEVER), -ECANCELED);
+    assert_int_equal(co_scope_rearm(&s, CO_NEVER), -ETIMEDOUT); /* too late */
+    assert_int_equal(co_scope_close(&s, -ECANCELED), -ETIMEDOUT);
+    assert_int_equal(co_scope_rearm(&s, CO_NEVER), -ETIMEDOUT);
+
+    co_scope_open(&s, CO_NEVER, 0);
+    assert_int_equal(co_scope_rearm(&s, 1), 0); /* now */
+    assert_int_equal(co_yield(), -ECANCELED);
+    assert_int_equal(co_scope_close(&s, -ECANCELED), -ETIMEDOUT);
+    assert_int_equal(co_yield(), 0);
+    return 0;
+}
+
+static int return_early(void)
+{
+    struct co_scope s CO_SCOPE_AUTO;
+
+    co_scope_open(&s, 1, 0);
+    return co_yield();
+}
+
+CO_TEST(an_early_return_closes_the_scope)
+{
+    assert_int_equal(return_early(), -ECANCELED);
+    assert_int_equal(co_yield(), 0);
+    return 0;
+}
+
+static int leave_children(struct child *a)
+{
+    struct co_group g CO_GROUP_AUTO;
+
+    co_group_open(&g);
+    assert_int_equal(co_group_spawn(&g, "a", child, a, NULL), 0);
+    return co_yield();
+}
+
+CO_TEST(an_early_return_joins_the_children)
+{
+    struct child a = { .result = -EINTR };
+
+    assert_int_equal(leave_children(&a), 0);
+    assert_true(a.cancelled);
+    assert_int_equal(co_count(), 1);
+    assert_int_equal(co_yield(), 0);
+    return 0;
+}
+
+CO_TEST(a_group_closed_with_an_error_cancels_its_children)
+{
+    struct child a = { .result = -EINTR };
+    struct co_group g;
+
+    co_group_open(&g);
+    assert_int_equal(co_group_spawn(&g, "a", child, &a, NULL), 0);
+    assert_int_equal(co_yield(), 0);
+    assert_int_equal(co_group_close(&g, -EIO), -EIO);
+    assert_true(a.cancelled);
+    return 0;
+}
+
+static int fail_when_cancelled(void *arg)
+{
+    (void)co_sleep_until(CO_NEVER);
+    return (int)(intptr_t)arg;
+}
+
+CO_TEST(a_group_keeps_the_errors_of_its_children)
+{
+    struct co_group g;
+
+    co_group_open(&g);
+    for (int i = 1; i <= CO_GROUP_ERRORS + 2; i++)
+        assert_int_equal(
+                co_group_spawn(&g, "a", fail_when_cancelled, (void *)(intptr_t)-i, NULL), 0);
+    assert_int_equal(co_yield(), 0);
+    assert_int_equal(co_group_spawn(&g, "b", test_return, (void *)(intptr_t)-EIO, NULL), 0);
+    assert_int_equal(co_group_close(&g, 0), -EIO);
+    assert_int_equal(g.n_errors, CO_GROUP_ERRORS + 3);
+    assert_int_equal(g.errors[0], -EIO);
+    assert_int_equal(g.errors[1], -1);
+    assert_int_equal(g.errors[CO_GROUP_ERRORS - 1], -(CO_GROUP_ERRORS - 1));
+    return 0;
+}
+
+static int take_back(void *arg)
+{
+    struct co_scope s;
+
+    (void)arg;
+    co_scope_open(&s, co_deadline(1000000 * MS), 0);
+    assert_int_equal(co_sleep_until(CO_NEVER), -ECANCELED);
+    assert_int_equal(co_cancelling(co_self()), 2);
+    assert_int_equal(co_uncancel(), 1);
+    assert_int_equal(co_yield(), -ECANCELED);
+    assert_int_equal(co_uncancel(), 0);
+    assert_int_equal(co_yield(), 0);
+    assert_int_equal(co_uncancel(), 0);
+    return co_scope_close(&s, 6);
+}
+
+CO_TEST(what_is_taken_back_is_over)
+{
+    struct co_task t = test_spawn(take_back, NULL);
+
+    test_settle();
+    assert_int_equal(co_cancel(t), 0);
+    assert_int_equal(co_cancel(t), 0);
+    assert_int_equal(test_await(t), 6);
+    assert_int_equal(co_uncancel(), 0);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -356,6 +477,12 @@ int main(void)
         cmocka_unit_test(a_deadline_around_a_group_ends_it),
         cmocka_unit_test(a_cancelled_group_cancels_the_groups_of_its_children),
         cmocka_unit_test(a_child_spawns_into_its_group_while_it_closes),
+        cmocka_unit_test(a_deadline_is_moved),
+        cmocka_unit_test(an_early_return_closes_the_scope),
+        cmocka_unit_test(an_early_return_joins_the_children),
+        cmocka_unit_test(a_group_closed_with_an_error_cancels_its_children),
+        cmocka_unit_test(a_group_keeps_the_errors_of_its_children),
+        cmocka_unit_test(what_is_taken_back_is_over),
     };
 
     return cmocka_run_group_tests_name("co/scope", tests, NULL, NULL);

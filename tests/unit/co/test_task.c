@@ -476,6 +476,112 @@ CO_TEST(stacks_and_slots_are_used_again)
     return 0;
 }
 
+static int eager_part(void *arg)
+{
+    note("1");
+    assert_int_equal(co_spawn_detached("woken", note, "4"), 0);
+    assert_int_equal(co_yield(), 0);
+    note("5");
+    return (int)(intptr_t)arg;
+}
+
+CO_TEST(an_eager_task_runs_at_once)
+{
+    struct co_task t, done;
+
+    assert_int_equal(co_spawn_detached("others", note, "3"), 0);
+    assert_int_equal(co_spawn_eager("eager", eager_part, (void *)8, &t), 0);
+    note("2");
+    assert_string_equal(seen.order, "12");
+    assert_int_equal(co_spawn_eager("brief", test_return, (void *)9, &done), 0);
+    assert_int_equal(co_done(done), 1);
+    assert_int_equal(test_await(done), 9);
+    assert_int_equal(test_await(t), 8);
+    assert_string_equal(seen.order, "12345");
+    return 0;
+}
+
+static int look_at_variable(void *arg)
+{
+    const char *before = co_variable(1);
+
+    (void)arg;
+    co_variable_set(1, "own");
+    assert_int_equal(co_yield(), 0);
+    assert_string_equal(co_variable(1), "own");
+    return before ? *before : 0;
+}
+
+CO_TEST(variables_are_inherited_and_ones_own)
+{
+    struct co_task t = test_spawn(look_at_variable, NULL);
+
+    assert_int_equal(test_await(t), 0);
+    assert_null(co_variable(1));
+    co_variable_set(1, "parent");
+    t = test_spawn(look_at_variable, NULL);
+    co_variable_set(1, "later"); /* it has a copy of what was */
+    assert_int_equal(test_await(t), 'p');
+    assert_string_equal(co_variable(1), "later");
+    co_variable_set(CO_VARIABLES, "none");
+    assert_null(co_variable(CO_VARIABLES));
+    return 0;
+}
+
+struct link {
+    struct co_task next, beside;
+    int rc;
+};
+
+static int await_two(void *arg)
+{
+    struct link *l = arg;
+    struct co_task both[2] = { l->beside, l->next };
+
+    l->rc = co_gather(both, 2, NULL, CO_KEEP_ERRORS);
+    return l->rc;
+}
+
+/* a waits for b and another, b for c and another, and so on: the last one for a. */
+CO_TEST(a_cycle_of_many_is_a_deadlock)
+{
+    struct link links[12];
+    struct co_task t[12], sleeper = test_spawn(test_sleep_for_ever, NULL), both[2];
+    int results[2];
+
+    for (int i = 11; i >= 0; i--) {
+        links[i] = (struct link){ .beside = sleeper, .next = i < 11 ? t[i + 1] : co_self() };
+        if (i < 11)
+            t[i] = test_spawn(await_two, &links[i]);
+        else
+            t[i] = sleeper;
+    }
+    test_settle();
+    both[0] = t[0];
+    both[1] = co_self();
+    assert_int_equal(co_cancel(sleeper), 0);
+    assert_int_equal(co_gather(both, 2, results, CO_KEEP_ERRORS), 0);
+    assert_int_equal(results[0], 0);
+    assert_int_equal(results[1], -EDEADLK);
+    return 0;
+}
+
+static int await_parent(void *arg)
+{
+    return co_await(*(struct co_task *)arg, NULL);
+}
+
+CO_TEST(a_child_that_awaits_who_joins_it_is_a_deadlock)
+{
+    struct co_task self = co_self();
+    struct co_group g;
+
+    co_group_open(&g);
+    assert_int_equal(co_group_spawn(&g, "child", await_parent, &self, NULL), 0);
+    assert_int_equal(co_group_close(&g, 0), -EDEADLK);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -498,6 +604,10 @@ int main(void)
         cmocka_unit_test_setup(ten_thousand_parked_tasks, reset),
         cmocka_unit_test_setup(without_memory_there_are_no_more_tasks, reset),
         cmocka_unit_test_setup(stacks_and_slots_are_used_again, reset),
+        cmocka_unit_test_setup(an_eager_task_runs_at_once, reset),
+        cmocka_unit_test_setup(variables_are_inherited_and_ones_own, reset),
+        cmocka_unit_test_setup(a_cycle_of_many_is_a_deadlock, reset),
+        cmocka_unit_test_setup(a_child_that_awaits_who_joins_it_is_a_deadlock, reset),
     };
 
     return cmocka_run_group_tests_name("co/task", tests, NULL, NULL);

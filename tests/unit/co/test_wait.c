@@ -1,6 +1,8 @@
 #include "tests/unit/co/fixture.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct {
     char order[16];
@@ -224,6 +226,54 @@ CO_TEST(cancelling_a_gather_cancels_all)
     return 0;
 }
 
+static int read_byte(void *arg)
+{
+    char byte = 0;
+    int rc = co_wait_fd(*(int *)arg, CO_READABLE);
+
+    if (rc < 0)
+        return rc;
+    return read(*(int *)arg, &byte, 1) == 1 ? byte : -errno;
+}
+
+CO_TEST(a_descriptor_is_waited_for)
+{
+    struct co_task t;
+    int ends[2];
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    t = test_spawn(read_byte, &ends[0]);
+    test_settle();
+    assert_int_equal(co_done(t), 0);
+    assert_int_equal(co_wait_fd(ends[1], CO_WRITABLE), 0);
+    assert_int_equal(write(ends[1], "x", 1), 1);
+    assert_int_equal(test_await(t), 'x');
+    close(ends[1]);
+    assert_int_equal(co_wait_fd(ends[0], CO_READABLE), 0); /* its end counts, too */
+    close(ends[0]);
+    assert_true(co_wait_fd(ends[0], CO_READABLE) < 0);
+    return 0;
+}
+
+CO_TEST(who_waits_for_a_descriptor_can_be_cancelled)
+{
+    struct co_task t;
+    int ends[2];
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    t = test_spawn(read_byte, &ends[0]);
+    test_settle();
+    assert_int_equal(co_cancel(t), 0);
+    assert_int_equal(test_await(t), -ECANCELED);
+    t = test_spawn(read_byte, &ends[0]); /* the descriptor is free again */
+    test_settle();
+    assert_int_equal(write(ends[1], "y", 1), 1);
+    assert_int_equal(test_await(t), 'y');
+    close(ends[0]);
+    close(ends[1]);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +287,8 @@ int main(void)
         cmocka_unit_test_setup(gather_collects_errors_when_asked_to, reset),
         cmocka_unit_test_setup(a_handle_given_twice_gives_its_result_twice, reset),
         cmocka_unit_test_setup(cancelling_a_gather_cancels_all, reset),
+        cmocka_unit_test_setup(a_descriptor_is_waited_for, reset),
+        cmocka_unit_test_setup(who_waits_for_a_descriptor_can_be_cancelled, reset),
     };
 
     return cmocka_run_group_tests_name("co/wait", tests, NULL, NULL);

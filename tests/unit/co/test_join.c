@@ -1,0 +1,343 @@
+/* Waiting for some of several tasks, for as long as one likes, and without harm to them. */
+#include "tests/unit/co/fixture.h"
+
+#include <string.h>
+
+static struct {
+    struct co_event go[4];
+    struct co_task other;
+    int hooked[4], n_hooked;
+    int rc;
+} seen;
+
+static int reset(void **state)
+{
+    (void)state;
+    memset(&seen, 0, sizeof(seen));
+    for (int i = 0; i < 4; i++)
+        co_event_init(&seen.go[i]);
+    return 0;
+}
+
+/* Waits for its event; number 3 fails. */
+static int runner(void *arg)
+{
+    intptr_t i = (intptr_t)arg;
+    int rc = co_event_wait(&seen.go[i]);
+
+    return rc < 0 ? rc : i == 3 ? -EIO : (int)i + 10;
+}
+
+static void spawn_runners(struct co_task *t, int n)
+{
+    for (intptr_t i = 0; i < n; i++)
+        t[i] = test_spawn(runner, (void *)i);
+    test_settle();
+}
+
+static void end_runners(struct co_task *t, int n)
+{
+    for (int i = 0; i < n; i++) {
+        assert_int_equal(co_cancel(t[i]), 0);
+        assert_int_equal(co_detach(t[i]), 0);
+    }
+    test_settle();
+    assert_int_equal(co_count(), 1);
+}
+
+static int set_event(void *arg)
+{
+    co_event_set(arg);
+    return 0;
+}
+
+static void set_later(int i)
+{
+    assert_int_equal(co_spawn_detached("set", set_event, &seen.go[i]), 0);
+}
+
+CO_TEST(wait_for_the_first_one)
+{
+    struct co_task t[3];
+    size_t n = 9;
+
+    spawn_runners(t, 3);
+    set_later(1);
+    assert_int_equal(co_wait(t, 3, CO_FIRST_DONE, CO_NEVER, &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(co_done(t[0]), 0);
+    assert_int_equal(co_done(t[1]), 1);
+    assert_int_equal(co_wait(t, 3, CO_FIRST_DONE, CO_NEVER, &n), 0); /* again: at once */
+    assert_int_equal(n, 1);
+    assert_int_equal(co_keep(t[1]), 0);
+    assert_int_equal(test_await(t[1]), 11);
+    end_runners(t, 3);
+    return 0;
+}
+
+CO_TEST(wait_for_all)
+{
+    struct co_task t[3];
+    size_t n = 0;
+
+    spawn_runners(t, 3);
+    for (int i = 2; i >= 0; i--)
+        set_later(i);
+    assert_int_equal(co_wait(t, 3, CO_ALL_DONE, CO_NEVER, &n), 0);
+    assert_int_equal(n, 3);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(test_await(t[i]), 10 + i);
+    return 0;
+}
+
+CO_TEST(wait_for_the_first_error_passes_over_cancelled_tasks)
+{
+    struct co_task t[4];
+    size_t n = 0;
+
+    spawn_runners(t, 4);
+    assert_int_equal(co_cancel(t[0]), 0);
+    test_settle();
+    set_later(1);
+    set_later(3);
+    assert_int_equal(co_wait(t, 4, CO_FIRST_ERROR, CO_NEVER, &n), 0);
+    assert_int_equal(n, 3);
+    assert_int_equal(co_done(t[2]), 0);
+    end_runners(t, 4);
+    return 0;
+}
+
+CO_TEST(a_wait_that_ends_by_time_cancels_nothing)
+{
+    struct co_task t[2];
+    size_t n = 9;
+
+    spawn_runners(t, 2);
+    assert_int_equal(co_wait(t, 2, CO_ALL_DONE, co_deadline(MS), &n), 0);
+    assert_int_equal(n, 0);
+    assert_int_equal(co_wait(t, 2, CO_ALL_DONE, 0, &n), 0);
+    assert_int_equal(co_cancelling(t[0]), 0);
+    co_event_set(&seen.go[0]);
+    test_settle();
+    assert_int_equal(test_await(t[0]), 10);
+    end_runners(&t[1], 1);
+    return 0;
+}
+
+CO_TEST(a_wait_for_a_stale_handle_waits_for_none)
+{
+    struct co_task t[2];
+
+    spawn_runners(t, 1);
+    t[1] = (struct co_task){ 0 };
+    assert_int_equal(co_wait(t, 2, CO_FIRST_DONE, CO_NEVER, NULL), -ESRCH);
+    assert_int_equal(co_wait(t, 0, CO_ALL_DONE, CO_NEVER, NULL), 0);
+    end_runners(t, 1);
+    return 0;
+}
+
+static int wait_other(void *arg)
+{
+    (void)arg;
+    seen.rc = co_wait(&seen.other, 1, CO_ALL_DONE, CO_NEVER, NULL);
+    return seen.rc;
+}
+
+CO_TEST(cancelling_who_waits_does_not_reach_the_tasks)
+{
+    struct co_task t, waiter;
+
+    spawn_runners(&t, 1);
+    seen.other = t;
+    waiter = test_spawn(wait_other, NULL);
+    test_settle();
+    assert_int_equal(co_cancel(waiter), 0);
+    assert_int_equal(test_await(waiter), -ECANCELED);
+    assert_int_equal(co_cancelling(t), 0);
+    end_runners(&t, 1);
+    return 0;
+}
+
+CO_TEST(wait_for_cancels_at_the_deadline_and_waits_for_the_end)
+{
+    struct co_task t;
+    int result = 0;
+
+    spawn_runners(&t, 1);
+    assert_int_equal(co_wait_for(t, co_deadline(MS), &result), -ETIMEDOUT);
+    assert_int_equal(co_count(), 1);
+    assert_int_equal(co_done(t), -ESRCH);
+    spawn_runners(&t, 1);
+    set_later(0);
+    assert_int_equal(co_wait_for(t, co_deadline(1000 * MS), &result), 0);
+    assert_int_equal(result, 10);
+    t = test_spawn(test_return, (void *)6);
+    test_settle();
+    assert_int_equal(co_wait_for(t, 0, &result), 0); /* it had ended */
+    assert_int_equal(result, 6);
+    return 0;
+}
+
+/* Does not listen. */
+static int stubborn(void *arg)
+{
+    int rc;
+
+    do
+        rc = co_event_wait(arg);
+    while (rc < 0 && co_uncancel() == 0 && !((struct co_event *)arg)->set);
+    return 42;
+}
+
+CO_TEST(wait_for_returns_what_a_task_made_of_its_cancellation)
+{
+    struct co_task t = test_spawn(stubborn, &seen.go[0]);
+    int result = 0;
+
+    test_settle();
+    set_later(0);
+    assert_int_equal(co_wait_for(t, 0, &result), 0);
+    assert_int_equal(result, 42);
+    return 0;
+}
+
+static int await_shielded(void *arg)
+{
+    int result = 0;
+
+    (void)arg;
+    seen.rc = co_shield(seen.other, &result);
+    return seen.rc < 0 ? seen.rc : result;
+}
+
+CO_TEST(a_shielded_task_goes_on)
+{
+    struct co_task t, waiter;
+
+    spawn_runners(&t, 1);
+    seen.other = t;
+    assert_int_equal(co_keep(t), 0);
+    waiter = test_spawn(await_shielded, NULL);
+    test_settle();
+    assert_int_equal(co_cancel(waiter), 0);
+    assert_int_equal(test_await(waiter), -ECANCELED);
+    assert_int_equal(co_cancelling(t), 0);
+    waiter = test_spawn(await_shielded, NULL); /* the handle that was kept */
+    set_later(0);
+    assert_int_equal(test_await(waiter), 10);
+    assert_int_equal(co_done(t), -ESRCH);
+    return 0;
+}
+
+CO_TEST(tasks_come_in_the_order_of_their_end)
+{
+    struct co_task t[4];
+    struct co_completed c;
+    size_t index = 9;
+    int result = 0;
+
+    spawn_runners(t, 4);
+    co_event_set(&seen.go[2]);
+    test_settle(); /* this one has ended already */
+    assert_int_equal(co_completed_open(&c, t, 4), 0);
+    set_later(3);
+    set_later(0);
+    assert_int_equal(co_completed_next(&c, &index, &result), 0);
+    assert_true(index == 2 && result == 12);
+    assert_int_equal(co_completed_next(&c, &index, &result), 0);
+    assert_true(index == 3 && result == -EIO);
+    assert_int_equal(co_completed_next(&c, &index, &result), 0);
+    assert_true(index == 0 && result == 10);
+    assert_int_equal(co_done(t[0]), -ESRCH);
+    co_completed_close(&c);
+    assert_int_equal(co_done(t[1]), 0); /* still ours */
+    end_runners(&t[1], 1);
+
+    assert_int_equal(co_completed_open(&c, t, 0), 0);
+    assert_int_equal(co_completed_next(&c, &index, &result), -ENOENT);
+    co_completed_close(&c);
+    assert_int_equal(co_completed_open(&c, t, 1), -ESRCH);
+    return 0;
+}
+
+struct hook {
+    struct co_hook hook;
+    int number;
+};
+
+static void hooked(struct co_hook *h, int result)
+{
+    assert_int_equal(co_yield(), -EPERM); /* plain code */
+    seen.hooked[seen.n_hooked++] = CONTAINER_OF(h, struct hook, hook)->number;
+    seen.rc = result;
+}
+
+CO_TEST(hooks_are_called_at_the_end_in_their_order)
+{
+    struct hook hooks[4];
+    struct co_task t;
+
+    spawn_runners(&t, 1);
+    for (int i = 0; i < 4; i++) {
+        hooks[i] = (struct hook){ .hook.ended = hooked, .number = i };
+        if (i < 3)
+            assert_int_equal(co_on_done(t, &hooks[i].hook), 0);
+    }
+    co_hook_remove(&hooks[1].hook);
+    co_event_set(&seen.go[0]);
+    test_settle();
+    assert_true(seen.n_hooked == 2 && seen.hooked[0] == 0 && seen.hooked[1] == 2);
+    assert_int_equal(seen.rc, 10);
+    assert_int_equal(co_on_done(t, &hooks[3].hook), 0); /* at once */
+    assert_int_equal(seen.n_hooked, 3);
+    assert_int_equal(test_await(t), 10);
+    assert_int_equal(co_on_done(t, &hooks[3].hook), -ESRCH);
+    return 0;
+}
+
+static int await_one(void *arg)
+{
+    (void)arg;
+    return co_await(seen.other, NULL);
+}
+
+CO_TEST(each_cancel_of_the_waiter_reaches_its_task)
+{
+    struct co_task t = test_spawn(stubborn, &seen.go[0]), waiter;
+
+    seen.other = t;
+    waiter = test_spawn(await_one, NULL);
+    test_settle();
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(co_cancel(waiter), 0);
+        assert_int_equal(co_yield(), 0);
+        if (i > 0)
+            assert_int_equal(co_cancelling(t), 1);
+        test_settle(); /* it takes each one back */
+        assert_int_equal(co_cancelling(t), 0);
+        assert_int_equal(co_done(t), 0);
+    }
+    co_event_set(&seen.go[0]);
+    assert_int_equal(test_await(waiter), -ECANCELED);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(wait_for_the_first_one, reset),
+        cmocka_unit_test_setup(wait_for_all, reset),
+        cmocka_unit_test_setup(wait_for_the_first_error_passes_over_cancelled_tasks, reset),
+        cmocka_unit_test_setup(a_wait_that_ends_by_time_cancels_nothing, reset),
+        cmocka_unit_test_setup(a_wait_for_a_stale_handle_waits_for_none, reset),
+        cmocka_unit_test_setup(cancelling_who_waits_does_not_reach_the_tasks, reset),
+        cmocka_unit_test_setup(wait_for_cancels_at_the_deadline_and_waits_for_the_end, reset),
+        cmocka_unit_test_setup(wait_for_returns_what_a_task_made_of_its_cancellation, reset),
+        cmocka_unit_test_setup(a_shielded_task_goes_on, reset),
+        cmocka_unit_test_setup(tasks_come_in_the_order_of_their_end, reset),
+        cmocka_unit_test_setup(hooks_are_called_at_the_end_in_their_order, reset),
+        cmocka_unit_test_setup(each_cancel_of_the_waiter_reaches_its_task, reset),
+    };
+
+    return cmocka_run_group_tests_name("co/join", tests, NULL, NULL);
+}
