@@ -31,6 +31,7 @@ enum job_key {
     KEY_PRIORITY,
     KEY_ON_UNKNOWN,
     KEY_IDEMPOTENT,
+    KEY_EXECUTOR,
     KEY_MAX
 };
 
@@ -58,6 +59,7 @@ static const struct codec_key job_keys[KEY_MAX] = {
     [KEY_PRIORITY] = { "priority", 0 },
     [KEY_ON_UNKNOWN] = { "on_unknown", 0 },
     [KEY_IDEMPOTENT] = { "idempotent", 0 },
+    [KEY_EXECUTOR] = { "executor", 0 },
 };
 
 struct job_reader {
@@ -301,6 +303,21 @@ static void read_repetition(struct job_reader *r)
     faults_at(r->faults, &here, "must be \"retry\" or \"fail\"");
 }
 
+static void read_executor(struct job_reader *r)
+{
+    struct place here = key_place(r, KEY_EXECUTOR);
+    enum executor executor;
+    const char *text;
+
+    if (!r->values[KEY_EXECUTOR] || !codec_string(r->values[KEY_EXECUTOR], &here, &text, r->faults))
+        return;
+    executor = executor_from_text(text);
+    if (executor == EXECUTOR_INVALID)
+        faults_at(r->faults, &here, "must be \"coroutine\", \"thread\" or \"process\"");
+    else
+        r->spec->executor = executor;
+}
+
 static int read_request(struct job_reader *r)
 {
     struct place url = key_place(r, KEY_URL);
@@ -438,6 +455,7 @@ int codec_job_object(json_t *object, const struct place *at, const struct servic
         rc = read_labels(&r);
     read_counts(&r);
     read_repetition(&r);
+    read_executor(&r);
     return rc;
 }
 

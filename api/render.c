@@ -247,6 +247,7 @@ json_t *render_job(const struct job *j, const struct render_job *how)
     shape_set(&o, "lane", shape_text(job_lane(j)));
     shape_set(&o, "labels", render_labels(&j->spec));
     shape_set(&o, "priority", json_integer(j->spec.priority));
+    shape_set(&o, "executor", shape_text(executor_name(j->spec.executor)));
     shape_set(&o, "request", render_request(&j->spec.request, how->full));
     render_times(j, &o);
     shape_set(&o, "attempts", how->full ? render_attempts(j) : json_null());

@@ -52,6 +52,9 @@ const struct key keys[] = {
     { "scheduler", "max_active", KEY_COUNT, FIELD(service.max_active), "1000", 1, 100000 },
     { "scheduler", "drain_timeout", KEY_DURATION, FIELD(drain_timeout_us), "25s", 0, 1 * H,
             .live = true },
+    { "scheduler", "executor_threads", KEY_COUNT, FIELD(transfer.executor_threads), "8", 1, 1024 },
+    { "scheduler", "executor_processes", KEY_COUNT, FIELD(transfer.executor_processes), "4", 1,
+            256 },
 
     { "transfer", "threads", KEY_COUNT, FIELD(transfer.threads), "0", 0, 64 },
     { "transfer", "max_body", KEY_BYTES, FIELD(service.max_body_bytes), "10MiB", 1, 1 * TiB,

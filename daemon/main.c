@@ -20,12 +20,14 @@
 #include "daemon/store/store.h"
 #include "daemon/transfer/egress.h"
 #include "daemon/transfer/transfer.h"
+#include "daemon/transfer/worker.h"
 
 /* Exit codes: LSB, as systemd knows them. */
 #define EXIT_USAGE          2
 #define EXIT_NOT_CONFIGURED 6
 
 #define DESCRIPTORS_RESERVED 256 /* beside connections and transfers: store, bodies, DNS, threads */
+#define WORKER_DESCRIPTORS   4   /* beside its exchange: wake-ups, pipes, kept connections */
 #define IDLE_CONNECTIONS_MIN 16
 #define IDLE_CONNECTIONS_MAX 65536 /* more than all threads keep */
 #define TASKS_RESERVED       1024  /* beside activations and requests: deadlines, cancels */
@@ -141,7 +143,9 @@ static unsigned raise_descriptors(void)
 static struct limits fit_to_descriptors(const struct config *c)
 {
     struct limits l = { c->service.max_active, c->api.max_connections, IDLE_CONNECTIONS_MAX };
-    unsigned taken = l.max_connections + DESCRIPTORS_RESERVED + IDLE_CONNECTIONS_MIN;
+    unsigned workers = c->transfer.executor_threads + c->transfer.executor_processes;
+    unsigned taken = l.max_connections + DESCRIPTORS_RESERVED + WORKER_DESCRIPTORS * workers +
+                     IDLE_CONNECTIONS_MIN;
     unsigned all = raise_descriptors();
 
     if (all == 0)
@@ -352,6 +356,8 @@ int main(int argc, char **argv)
     struct arguments arguments;
     int status, mistakes;
 
+    if (argc == 2 && strcmp(argv[1], "--worker") == 0) /* how the daemon starts a worker process */
+        worker_main(WORKER_FD);
     if (parse_arguments(argc, argv, &arguments, &status) != 0)
         return status;
     d.config_path = arguments.config_given ? arguments.config_path : NULL;

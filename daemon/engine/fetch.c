@@ -232,6 +232,7 @@ static int fetch_exchange(struct record *r, const struct hop *h, int64_t deadlin
         .deadline_ns = deadline_ns,
         .max_body_bytes = spec->max_body_bytes,
         .idempotent = fetch_may_repeat(spec, h->method),
+        .executor = spec->executor,
     };
     struct attempt *a = fetch_add_attempt(t);
     int64_t started_us = clock_now_us(&r->engine->clock);

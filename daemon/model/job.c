@@ -31,6 +31,12 @@ static const char *const unknown_names[UNKNOWN_MAX] = {
     [UNKNOWN_FAIL] = "fail",
 };
 
+static const char *const executor_names[EXECUTOR_MAX] = {
+    [EXECUTOR_COROUTINE] = "coroutine",
+    [EXECUTOR_THREAD] = "thread",
+    [EXECUTOR_PROCESS] = "process",
+};
+
 static const char *const event_names[EVENT_MAX] = {
     [EVENT_DELIVERED] = "delivered",
     [EVENT_WAITED] = "waited",
@@ -55,6 +61,11 @@ const char *job_step_name(enum job_step s)
 const char *on_unknown_name(enum on_unknown u)
 {
     return unknown_names[u];
+}
+
+const char *executor_name(enum executor x)
+{
+    return executor_names[x];
 }
 
 const char *job_event_name(enum job_event_kind k)
@@ -98,6 +109,11 @@ int job_step_parse(const char *text, enum job_step *ret)
         return i;
     *ret = (enum job_step)i;
     return 0;
+}
+
+enum executor executor_from_text(const char *text)
+{
+    return (enum executor)name_find(executor_names, EXECUTOR_MAX, text);
 }
 
 bool method_is_idempotent(const char *method)

@@ -1,6 +1,7 @@
 /* Jobs: what was asked for, and how it stands (DESIGN sections 1, 6 and 8). Plain data. */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,14 +29,26 @@ enum job_step { STEP_REQUEST, STEP_DELIVER, STEP_WAIT, STEP_COLLECT, STEP_MAX };
 
 enum on_unknown { UNKNOWN_RETRY, UNKNOWN_FAIL, UNKNOWN_MAX };
 
+/* What carries a job's exchanges out. */
+enum executor {
+    EXECUTOR_COROUTINE,
+    EXECUTOR_THREAD,
+    EXECUTOR_PROCESS,
+    EXECUTOR_MAX,
+    EXECUTOR_INVALID = -EINVAL
+};
+
 const char *job_kind_name(enum job_kind k);
 const char *job_state_name(enum job_state s);
 const char *job_step_name(enum job_step s);
 const char *on_unknown_name(enum on_unknown u);
+const char *executor_name(enum executor x);
 /* The inverse; -EINVAL. */
 int job_kind_parse(const char *text, enum job_kind *ret);
 int job_state_parse(const char *text, enum job_state *ret);
 int job_step_parse(const char *text, enum job_step *ret);
+/* EXECUTOR_INVALID when it names none. */
+enum executor executor_from_text(const char *text);
 
 static inline bool job_state_ended(enum job_state s)
 {
@@ -86,7 +99,8 @@ struct job_spec {
     int64_t backoff_us, max_backoff_us;
     int priority; /* higher is served first */
     enum on_unknown on_unknown;
-    bool idempotent; /* said by the job, or by its method */
+    enum executor executor; /* of all its network steps */
+    bool idempotent;        /* said by the job, or by its method */
     struct label *labels;
     size_t n_labels;
 };

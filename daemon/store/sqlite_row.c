@@ -45,6 +45,7 @@ static void take_spec(struct row *r, struct job_spec *s)
     s->priority = (int)row_take_int(r);
     s->on_unknown = (enum on_unknown)row_take_enum(r, UNKNOWN_MAX);
     s->idempotent = row_take_int(r) != 0;
+    s->executor = (enum executor)row_take_enum(r, EXECUTOR_MAX);
 }
 
 static int read_labels(struct sqlite *d, int64_t key, size_t n, struct job_spec *s)

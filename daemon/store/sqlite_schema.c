@@ -139,8 +139,11 @@ static const char schema_1[] =
         ") STRICT;"
         "CREATE INDEX batch_live ON batch(key) WHERE state < 2;";
 
+/* Of its values 0 and 1 take no bytes, so that reading them walks over no body before them. */
+static const char schema_2[] = "ALTER TABLE job ADD COLUMN executor INTEGER NOT NULL DEFAULT 0;";
+
 /* Append only: the number of steps is the version, kept in user_version. */
-static const char *const schema_steps[] = { schema_1 };
+static const char *const schema_steps[] = { schema_1, schema_2 };
 
 static int schema_pragma(sqlite3 *db, const char *sql, int64_t *ret)
 {

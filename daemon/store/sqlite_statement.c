@@ -11,7 +11,7 @@
     " headers, body_bytes, collect_url, collect_origin, collect_method, collect_headers,"          \
     " collect_body_bytes, wait_us, timeout_us, deadline_us, delay_us, at_us, max_body_bytes,"      \
     " redirects, expect, tries_max, backoff_us, max_backoff_us, priority, on_unknown, idempotent," \
-    " labels"
+    " executor, labels"
 
 #define PROGRESS_COLUMNS                                                                       \
     "state, step, tries, attempts, due_us, started_us, delivered_us, waited_us, collected_us," \
@@ -27,8 +27,9 @@ static const char *const statement_texts[STATEMENT_MAX] = {
     [COMMIT_GROUP] = "COMMIT",
     [ROLLBACK_GROUP] = "ROLLBACK",
 
-    [INSERT_JOB] = "INSERT INTO job(" JOB_COLUMNS ", body, collect_body)"
-                   " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [INSERT_JOB] =
+            "INSERT INTO job(" JOB_COLUMNS ", body, collect_body)"
+            " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [INSERT_LABEL] = "INSERT INTO label(job_key, seq, name, value) VALUES(?,?,?,?)",
     [INSERT_LIVE] = "INSERT INTO live(key, state, step, held, due_us) VALUES(?,?,?,?,?)",
     [INSERT_DONE] = "INSERT INTO done(key, batch_key, finished_seq, finished_us, last_attempts,"

@@ -39,6 +39,7 @@ static void put_spec(struct row *r, const struct job_spec *s, const struct blob 
     row_put_int(r, s->priority);
     row_put_int(r, s->on_unknown);
     row_put_int(r, s->idempotent);
+    row_put_int(r, s->executor);
     row_put_int(r, (int64_t)s->n_labels);
     row_put_blob(r, s->request.body.data, s->request.body.n);
     row_put_blob(r, s->collect.body.data, s->collect.body.n);

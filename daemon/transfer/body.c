@@ -95,22 +95,29 @@ static int sink_spill(struct body_sink *s)
     return sink_write(s, data, (size_t)s->bytes);
 }
 
-int body_sink_add(struct body_sink *s, const void *data, size_t n)
+static int sink_keep(struct body_sink *s, const void *data, size_t n)
 {
-    size_t room = (size_t)(s->max_bytes - s->bytes), take = n < room ? n : room;
-    int rc = s->fd >= 0 || take == 0 ? 0 : sink_reserve(s, (size_t)s->bytes + take);
+    int rc = s->fd >= 0 ? 0 : sink_reserve(s, (size_t)s->bytes + n);
 
     if (rc < 0)
         return rc;
     if (rc == 1) {
-        memcpy(s->data + s->bytes, data, take);
-    } else if (take > 0) {
-        rc = s->fd >= 0 ? 0 : sink_spill(s);
-        if (rc == 0)
-            rc = sink_write(s, data, take);
-        if (rc < 0)
-            return rc;
+        memcpy(s->data + s->bytes, data, n);
+        return 0;
     }
+    rc = s->fd >= 0 ? 0 : sink_spill(s);
+    return rc < 0 ? rc : sink_write(s, data, n);
+}
+
+int body_sink_add(struct body_sink *s, const void *data, size_t n)
+{
+    size_t room = (size_t)(s->max_bytes - s->bytes), take = n < room ? n : room;
+    int rc = 0;
+
+    if (take > 0)
+        rc = s->pass_on ? s->pass_on(s, data, take) : sink_keep(s, data, take);
+    if (rc < 0)
+        return rc;
     s->bytes += (int64_t)take;
     return take < n ? -EFBIG : 0;
 }

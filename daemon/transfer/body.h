@@ -25,6 +25,8 @@ struct body_sink {
     char *data;        /* `bytes` of them, while fd is -1 */
     size_t capacity;   /* of data; counted against the budget */
     int fd;            /* the file; -1: in memory */
+    /* Takes all of it instead; NULL: it is kept. -errno. */
+    int (*pass_on)(struct body_sink *s, const void *data, size_t n);
 };
 
 void body_sink_init(

@@ -48,7 +48,7 @@ static curl_socket_t easy_open_socket(
         r->failed = -errno;
         return CURL_SOCKET_BAD;
     }
-    r->failed = sockets_adopt(e->sockets, fd);
+    r->failed = e->sockets->adopt(e->sockets, fd);
     if (r->failed < 0) {
         close(fd);
         return CURL_SOCKET_BAD;
@@ -60,7 +60,9 @@ static curl_socket_t easy_open_socket(
 /* `arg` outlives the handle: libcurl keeps it with the connection. */
 static int easy_close_socket(void *arg, curl_socket_t fd)
 {
-    return sockets_close(arg, fd);
+    struct socket_home *home = arg;
+
+    return home->close(home, fd);
 }
 
 /* libcurl is about to send: on this connection, new or not, to this peer. */
@@ -84,6 +86,8 @@ static int easy_before_request(
     r->n_sends = 1;
     r->asked_ns = clock_mono_ns();
     address_join(remote, (uint16_t)remote_port, e->flight->answer->attempt.remote);
+    if (e->flight->asked)
+        e->flight->asked(e->flight);
     return CURL_PREREQFUNC_OK;
 }
 
@@ -143,7 +147,7 @@ static void easy_set_fixed(struct easy *e, int64_t connect_timeout_us)
     curl_easy_setopt(c, CURLOPT_WRITEDATA, e);
 }
 
-struct easy *easy_new(struct sockets *sockets, char *scratch, int64_t connect_timeout_us)
+struct easy *easy_new(struct socket_home *sockets, char *scratch, int64_t connect_timeout_us)
 {
     struct easy *e = calloc(1, sizeof(*e));
 
@@ -159,6 +163,13 @@ struct easy *easy_new(struct sockets *sockets, char *scratch, int64_t connect_ti
     }
     easy_set_fixed(e, connect_timeout_us);
     return e;
+}
+
+void easy_set_authorities(struct easy *e, const void *pem, size_t n)
+{
+    struct curl_blob blob = { .data = (void *)pem, .len = n, .flags = CURL_BLOB_NOCOPY };
+
+    curl_easy_setopt(e->curl, CURLOPT_CAINFO_BLOB, &blob);
 }
 
 void easy_free(struct easy *e)

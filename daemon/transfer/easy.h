@@ -9,12 +9,12 @@
 #include "daemon/base/list.h"
 
 struct flight;
-struct sockets;
+struct socket_home;
 
 struct easy {
     struct list idle; /* in the pump's pool */
     CURL *curl;
-    struct sockets *sockets;
+    struct socket_home *sockets;
     char *scratch;            /* HEAD_SCRATCH bytes, shared by the handles of a thread */
     struct flight *flight;    /* NULL: idle */
     struct curl_slist *lines; /* of the request's header, in one block; NULL: the default ones */
@@ -23,7 +23,9 @@ struct easy {
 };
 
 /* NULL: no memory. What it is given outlives it; `sockets` the connections, too. */
-struct easy *easy_new(struct sockets *sockets, char *scratch, int64_t connect_timeout_us);
+struct easy *easy_new(struct socket_home *sockets, char *scratch, int64_t connect_timeout_us);
+/* The certificates of the authorities, in PEM, instead of those in the file that libcurl knows. Not copied. */
+void easy_set_authorities(struct easy *e, const void *pem, size_t n);
 void easy_free(struct easy *e);
 /* Makes it ready for the exchange, which ends in `left_us`. `forget_names` once in a while. -ENOMEM. */
 int easy_prepare(struct easy *e, struct flight *f, int64_t left_us, bool forget_names);

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/base/buf.h"
+
 #define V4_OFFSET 12 /* where an IPv4 address lies in its v4-mapped form */
 #define V4_BITS   96
 
@@ -201,6 +203,59 @@ int egress_new(const struct egress_options *options, struct egress **ret, struct
         rc = network_list_parse(options->allow, &e->allow, ret_why);
     if (rc == 0)
         rc = network_list_parse(options->deny, &e->deny, ret_why);
+    if (rc == 0)
+        *ret = TAKE_PTR(e);
+    return rc;
+}
+
+static int network_list_pack(const struct network_list *l, struct buf *b)
+{
+    int rc = buf_append(b, &l->n, sizeof(l->n));
+
+    return rc < 0 ? rc : buf_append(b, l->networks, l->n * sizeof(*l->networks));
+}
+
+static int network_list_unpack(const char **at, size_t *left, struct network_list *ret)
+{
+    size_t n, bytes;
+
+    if (*left < sizeof(n))
+        return -EPROTO;
+    memcpy(&n, *at, sizeof(n));
+    *left -= sizeof(n);
+    if (n > *left / sizeof(*ret->networks))
+        return -EPROTO;
+    bytes = n * sizeof(*ret->networks);
+    ret->networks = malloc(bytes + !bytes);
+    if (!ret->networks)
+        return -ENOMEM;
+    memcpy(ret->networks, *at + sizeof(n), bytes);
+    ret->n = n;
+    *at += sizeof(n) + bytes;
+    *left -= bytes;
+    return 0;
+}
+
+int egress_pack(const struct egress *e, struct buf *b)
+{
+    int rc = network_list_pack(&e->allow, b);
+
+    return rc < 0 ? rc : network_list_pack(&e->deny, b);
+}
+
+int egress_unpack(const void *data, size_t n, struct egress **ret)
+{
+    struct egress_options none = { NULL };
+    struct egress *e CLEANUP(cleanup_egress) = NULL;
+    const char *at = data;
+    int rc = egress_new(&none, &e, NULL);
+
+    if (rc == 0)
+        rc = network_list_unpack(&at, &n, &e->allow);
+    if (rc == 0)
+        rc = network_list_unpack(&at, &n, &e->deny);
+    if (rc == 0 && n > 0)
+        rc = -EPROTO;
     if (rc == 0)
         *ret = TAKE_PTR(e);
     return rc;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -17,6 +18,7 @@ struct egress_options {
     const char *const *allow, *const *deny;
 };
 
+struct buf;
 struct egress;
 
 /* -EINVAL with the offending entry in *ret_why. */
@@ -24,6 +26,10 @@ int egress_new(const struct egress_options *options, struct egress **ret, struct
 struct egress *egress_ref(struct egress *e);
 struct egress *egress_unref(struct egress *e);
 CLEANUP_DEFINE(struct egress, egress_unref, cleanup_egress)
+
+/* The rules as bytes for another process, at the end of `b`, and back. -ENOMEM; -EPROTO. */
+int egress_pack(const struct egress *e, struct buf *b);
+int egress_unpack(const void *data, size_t n, struct egress **ret);
 
 /* NULL: the address may be called; else what it is, in words that live for ever ("private network"). */
 const char *egress_refusal(const struct egress *e, const struct sockaddr *address);

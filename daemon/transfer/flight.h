@@ -1,6 +1,6 @@
 /*
- * An exchange on its way: made by transfer_run(), lent to a pump by a mail and back by the same
- * mail. In between only that pump's thread touches it.
+ * An exchange on its way: made by transfer_run(), lent to a pump by a mail, or to a crew, and
+ * back by the same mail. In between only the thread that carries it touches it.
  */
 #pragma once
 
@@ -18,10 +18,11 @@ struct co_loop;
 struct easy;
 struct egress;
 struct pump;
+struct seat;
 
 /* What libcurl's callbacks saw. They decide nothing but to stop. */
 struct record {
-    int64_t begun_ns;    /* when the pump took it */
+    int64_t begun_ns;    /* when its carrier took it */
     int64_t writable_ns; /* a socket that connected had an outcome; the last one */
     bool handshaking;    /* libcurl was seen waiting for the other side of a TLS handshake */
     int64_t asked_ns;    /* the request was about to be sent; 0: never */
@@ -51,14 +52,17 @@ struct flight {
     struct co_loop *home;
     struct co_event landed; /* every mail is back */
     struct pump *pump;
-    struct list node; /* of those that are to start, or to be sent home */
+    struct seat *seat; /* of a crew; NULL: none has it. The crew's lock is over it */
+    struct list node;  /* of those that are to start, or to be sent home */
     struct mail start, stop;
     unsigned n_out;   /* mails that are with the pump */
     char *pin;        /* for CURLOPT_RESOLVE: the vetted addresses of the name; NULL: a literal */
     int64_t dns_us;   /* PHASE_NOT_TAKEN: nothing was looked up */
     int64_t limit_us; /* what is left for this exchange when it starts, to tell people */
-    /* The pump's. */
-    struct easy *easy; /* NULL: not under way */
+    /* The carrier's. */
+    void (*asked)(
+            struct flight *f); /* the request is about to be sent; NULL: goes without saying */
+    struct easy *easy;         /* NULL: not under way */
     struct body_sink body;
     struct record record;
 };

@@ -435,3 +435,31 @@ void outcome_record_late(struct flight *f)
         outcome_fail(a, FAILURE_TIMEOUT, a->reached, true,
                 "timeout: no time was left to connect to %s", f->x->url);
 }
+
+void outcome_record_failed(struct flight *f)
+{
+    struct attempt *a = &f->answer->attempt;
+
+    outcome_fail(a, FAILURE_INTERNAL, a->reached, f->record.n_sends == 0 || f->x->idempotent,
+            "the daemon could not do it: %s", strerrordesc_np(-f->record.failed));
+}
+
+void outcome_record_lost(struct flight *f, const char *how)
+{
+    struct attempt *a = &f->answer->attempt;
+    const struct record *r = &f->record;
+    struct marks m = { .total_us = (clock_mono_ns() - r->begun_ns) / CLOCK_NS_PER_US };
+    bool safe = r->n_sends == 0 || f->x->idempotent;
+
+    if (r->n_sends > 0)
+        m.connect_us = m.tls_us = (r->asked_ns - r->begun_ns) / CLOCK_NS_PER_US;
+    a->dns_us = f->dns_us;
+    a->reused = r->n_sends > 0 && r->n_opened == 0;
+    a->reached = r->n_sends > 0 ? PHASE_REQUEST : PHASE_CONNECT;
+    outcome_set_phases(a, &m, outcome_is_https(f));
+    if (r->stopped)
+        outcome_fail(a, FAILURE_CANCELLED, a->reached, safe, "the exchange was cancelled");
+    else
+        outcome_fail(a, safe ? FAILURE_INTERNAL : FAILURE_OUTCOME_UNKNOWN, a->reached, safe,
+                "the worker process %s", how);
+}

@@ -162,7 +162,7 @@ static struct easy *pump_take_handle(struct pump *p)
     struct list *node = list_pop(&p->handles);
 
     if (!node)
-        return easy_new(&p->sockets, p->scratch, p->options.connect_timeout_us);
+        return easy_new(&p->sockets.home, p->scratch, p->options.connect_timeout_us);
     p->n_handles--;
     return list_entry(node, struct easy, idle);
 }

@@ -30,10 +30,15 @@ struct socket {
     struct record *connecting; /* whose connection it is to become */
 };
 
+static int sockets_adopt(struct socket_home *h, int fd);
+static int sockets_close(struct socket_home *h, int fd);
+
 void sockets_init(struct sockets *s, struct loop *l,
         void (*ready)(struct sockets *s, int fd, unsigned events))
 {
-    *s = (struct sockets){ .loop = l, .ready = ready };
+    *s = (struct sockets){
+        .home = { .adopt = sockets_adopt, .close = sockets_close }, .loop = l, .ready = ready
+    };
 }
 
 void sockets_done(struct sockets *s)
@@ -53,17 +58,17 @@ static struct socket *sockets_find(struct sockets *s, int fd)
 }
 
 /* libcurl sees a connection that is shut down both ways, and closes it before its next use. */
-static void socket_end(struct socket *it)
+bool sockets_end(int fd)
 {
     char junk[4096];
-    ssize_t n = recv(it->watch.fd, junk, sizeof(junk), MSG_DONTWAIT);
+    ssize_t n = recv(fd, junk, sizeof(junk), MSG_DONTWAIT);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return; /* libcurl has read it in the meantime */
+        return false; /* libcurl has read it in the meantime */
     for (int i = 0; n > 0 && i < DRAIN_MAX; i++)
-        n = recv(it->watch.fd, junk, sizeof(junk), MSG_DONTWAIT);
-    shutdown(it->watch.fd, SHUT_RDWR);
-    loop_watch_set(&it->watch, 0);
+        n = recv(fd, junk, sizeof(junk), MSG_DONTWAIT);
+    shutdown(fd, SHUT_RDWR);
+    return true;
 }
 
 static void socket_ready(struct loop_watch *w, unsigned events)
@@ -71,7 +76,8 @@ static void socket_ready(struct loop_watch *w, unsigned events)
     struct socket *it = CONTAINER_OF(w, struct socket, watch);
 
     if (!it->used) {
-        socket_end(it);
+        if (sockets_end(w->fd))
+            loop_watch_set(w, 0);
         return;
     }
     if (it->connecting)
@@ -97,8 +103,9 @@ static int sockets_reserve(struct sockets *s, int fd)
     return 0;
 }
 
-int sockets_adopt(struct sockets *s, int fd)
+static int sockets_adopt(struct socket_home *h, int fd)
 {
+    struct sockets *s = CONTAINER_OF(h, struct sockets, home);
     unsigned events;
     struct socket *it;
     int rc = sockets_reserve(s, fd);
@@ -121,9 +128,9 @@ int sockets_adopt(struct sockets *s, int fd)
     return loop_watch_set(&it->watch, events);
 }
 
-int sockets_close(struct sockets *s, int fd)
+static int sockets_close(struct socket_home *h, int fd)
 {
-    struct socket *it = sockets_find(s, fd);
+    struct socket *it = sockets_find(CONTAINER_OF(h, struct sockets, home), fd);
 
     if (it) {
         loop_watch_done(&it->watch);
@@ -137,19 +144,16 @@ int sockets_close(struct sockets *s, int fd)
  * While it connects libcurl waits to write. It waits for something to read for the first time when
  * a TLS handshake is under way, and for that alone when all of a request is out.
  */
-static void socket_note(struct socket *it, unsigned events, struct record *r)
+bool sockets_note(struct record *r, bool reads, bool writes)
 {
-    it->connecting = NULL;
     if (!r->asked_ns) {
-        if (events == LOOP_WRITE)
-            it->connecting = r;
-        else
-            r->handshaking = true;
-        return;
+        r->handshaking = r->handshaking || reads;
+        return !reads;
     }
-    r->sending = events != LOOP_READ;
+    r->sending = writes;
     if (!r->sending && !r->sent_ns)
         r->sent_ns = clock_mono_ns();
+    return false;
 }
 
 /* A socket whose watch finds no memory ends by its timeout. */
@@ -163,7 +167,7 @@ void sockets_wait(struct sockets *s, int fd, unsigned events, struct record *r)
     if (it->used) {
         loop_watch_set(&it->watch, events);
         if (r)
-            socket_note(it, events, r);
+            it->connecting = sockets_note(r, events & LOOP_READ, events & LOOP_WRITE) ? r : NULL;
         return;
     }
     it->connecting = NULL;

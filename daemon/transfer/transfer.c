@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,10 +12,13 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/table.h"
 #include "daemon/co/co.h"
+#include "daemon/transfer/crew.h"
+#include "daemon/transfer/drive.h"
 #include "daemon/transfer/egress.h"
 #include "daemon/transfer/flight.h"
 #include "daemon/transfer/outcome.h"
 #include "daemon/transfer/pump.h"
+#include "daemon/transfer/remote.h"
 #include "daemon/transfer/resolve.h"
 #include "daemon/transfer/target.h"
 
@@ -38,6 +42,8 @@ struct transfer {
     struct body_space space;
     struct berth *pumps;
     unsigned n_pumps;
+    struct crew *crews[EXECUTOR_MAX]; /* NULL: the pumps' */
+    atomic_bool landlock_missed;
     bool curl;
 };
 
@@ -81,6 +87,25 @@ static int transfer_start_pumps(struct transfer *t)
     return rc;
 }
 
+static int transfer_open_crews(struct transfer *t)
+{
+    const struct crew_options options[EXECUTOR_MAX] = {
+        [EXECUTOR_THREAD] = { &drive_carrier, .max_threads = t->options.executor_threads },
+        [EXECUTOR_PROCESS] = { &remote_carrier, .max_threads = t->options.executor_processes },
+    };
+    int rc = 0;
+
+    for (int i = 0; rc == 0 && i < EXECUTOR_MAX; i++) {
+        struct crew_options o = options[i];
+
+        o.carrier.connect_timeout_us = t->options.connect_timeout_us;
+        o.carrier.landlock_missed = &t->landlock_missed;
+        if (o.max_threads > 0)
+            rc = crew_new(&o, &t->crews[i]);
+    }
+    return rc;
+}
+
 int transfer_new(struct loop *main_loop, const struct transfer_options *options, struct egress *e,
         struct transfer **ret, struct error *ret_why)
 {
@@ -101,6 +126,8 @@ int transfer_new(struct loop *main_loop, const struct transfer_options *options,
         error_set(ret_why, rc, "the name resolver does not start: %s", strerrordesc_np(-rc));
     } else {
         rc = transfer_start_pumps(t);
+        if (rc == 0)
+            rc = transfer_open_crews(t);
         if (rc < 0)
             error_set(ret_why, rc, "the transfer threads do not start: %s", strerrordesc_np(-rc));
     }
@@ -121,6 +148,8 @@ struct transfer *transfer_free(struct transfer *t)
         pump_free(t->pumps[i].pump);
     }
     free(t->pumps);
+    for (int i = 0; i < EXECUTOR_MAX; i++)
+        crew_free(t->crews[i]);
     resolver_free(t->resolver);
     if (t->curl)
         curl_global_cleanup();
@@ -145,14 +174,19 @@ void answer_done(struct answer *a)
     *a = (struct answer){ 0 };
 }
 
+static uint64_t transfer_hash(const struct target *target)
+{
+    uint64_t hash = table_hash_bytes(target->host, strlen(target->host));
+
+    return table_hash_int(hash ^ target->port ^ (uint64_t)target->https << 16);
+}
+
 /* The thread that the origin's connections are on, unless it is far busier than another. */
 static struct berth *transfer_choose(struct transfer *t, const struct target *target)
 {
-    uint64_t hash = table_hash_bytes(target->host, strlen(target->host));
     struct berth *usual, *least = &t->pumps[0];
 
-    usual = &t->pumps[table_hash_int(hash ^ target->port ^ (uint64_t)target->https << 16) %
-                      t->n_pumps];
+    usual = &t->pumps[transfer_hash(target) % t->n_pumps];
     for (unsigned i = 1; i < t->n_pumps; i++)
         if (t->pumps[i].active < least->active)
             least = &t->pumps[i];
@@ -307,15 +341,22 @@ static void transfer_depart(struct berth *b, struct flight *f)
     berth_send(b);
 }
 
-/* Suspends. The flight is back when this returns, whatever it returns. */
-static int transfer_fly(struct transfer *t, const struct target *target, struct flight *f)
+/* Suspends. One that was told to stop is back soon. */
+static void flight_await_stopped(struct flight *f)
+{
+    struct co_scope shield;
+
+    co_scope_open(&shield, CO_NEVER, CO_SHIELD);
+    co_event_wait(&f->landed);
+    co_scope_close(&shield, 0);
+}
+
+/* Suspends. */
+static int transfer_pump(struct transfer *t, const struct target *target, struct flight *f)
 {
     struct berth *berth = transfer_choose(t, target);
-    struct co_scope shield;
     int rc;
 
-    f->home = co_current();
-    co_event_init(&f->landed);
     berth->active++;
     transfer_depart(berth, f);
     rc = co_event_wait(&f->landed);
@@ -323,12 +364,60 @@ static int transfer_fly(struct transfer *t, const struct target *target, struct 
         berth_send(berth);
         if (f->n_out > 0)
             pump_stop(f);
-        co_scope_open(&shield, CO_NEVER, CO_SHIELD);
-        co_event_wait(&f->landed);
-        co_scope_close(&shield, 0);
+        flight_await_stopped(f);
     }
     berth->active--;
     return rc;
+}
+
+/* Suspends. -ETIMEDOUT: its turn did not come in time; then it is late, but not out. */
+static int transfer_await_turn(struct crew *c, struct flight *f)
+{
+    struct co_scope scope;
+    int rc;
+
+    co_scope_open(&scope, f->x->deadline_ns, 0);
+    rc = co_scope_close(&scope, co_event_wait(&f->landed));
+    if (rc == -ETIMEDOUT && !crew_revoke(c, f))
+        rc = co_event_wait(&f->landed);
+    return rc;
+}
+
+/* Suspends. */
+static int transfer_execute(struct crew *c, const struct target *target, struct flight *f)
+{
+    int rc = crew_start(c, f, transfer_hash(target));
+
+    if (rc < 0) {
+        f->record.failed = rc;
+        outcome_record_late(f);
+        return 0;
+    }
+    rc = transfer_await_turn(c, f);
+    if (rc == -ETIMEDOUT) {
+        outcome_record_late(f);
+        return 0;
+    }
+    if (rc == 0)
+        return 0;
+    if (crew_revoke(c, f)) {
+        f->record.stopped = true;
+        outcome_record_late(f);
+    } else {
+        crew_stop(c, f);
+        flight_await_stopped(f);
+    }
+    return rc;
+}
+
+/* Suspends. The flight is back when this returns, whatever it returns. */
+static int transfer_fly(struct transfer *t, const struct target *target, struct flight *f)
+{
+    struct crew *c = t->crews[f->x->executor];
+
+    f->home = co_current();
+    co_event_init(&f->landed);
+    return c ? transfer_execute(c, target, f) : transfer_pump(t, target, f);
 }
 
 /* Suspends. What came of the body is the caller's, unless the exchange was stopped or we failed. */

@@ -1,7 +1,7 @@
 /*
  * One HTTP exchange as a suspending call (DESIGN section 6): names are resolved on the main loop,
- * every address is vetted, the exchange runs in the libcurl multi of a transfer thread, and what
- * is recorded is what was on the wire.
+ * every address is vetted, a thread or a worker process carries the exchange in its libcurl multi,
+ * and what is recorded is what was on the wire.
  */
 #pragma once
 
@@ -23,8 +23,11 @@ struct transfer_options {
      * use. Each thread keeps at least one. */
     unsigned idle_connections;
     int64_t connect_timeout_us; /* TCP and TLS together */
-    int64_t body_memory_bytes;  /* of all bodies being received; past it they go to files at once */
-    int body_directory_fd;      /* where the files go; the caller's, stays open */
+    /* At most, of blocking threads and of sandboxed worker processes; 0: none, the transfer threads
+     * carry their exchanges, too. They start when they are needed. */
+    unsigned executor_threads, executor_processes;
+    int64_t body_memory_bytes; /* of all bodies being received; past it they go to files at once */
+    int body_directory_fd;     /* where the files go; the caller's, stays open */
     const char *name_servers; /* "127.0.0.1:5300,…" instead of those of resolv.conf; NULL: those */
 };
 
@@ -46,6 +49,7 @@ struct exchange {
     size_t body_bytes;
     int64_t deadline_ns;    /* CLOCK_MONOTONIC: end of this try, DNS and all */
     int64_t max_body_bytes; /* decoded */
+    enum executor executor; /* what carries it; lookups and rules are the same for all */
     bool idempotent;        /* else only a connection that was idle less than 2 s is reused */
     char file[64];          /* name of the body's file, should it need one */
 };

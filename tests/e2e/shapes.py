@@ -7,7 +7,7 @@ ENDED = ("succeeded", "failed", "cancelled")
 STATES = ("pending", "running", "waiting", *ENDED)
 PHASES = ("none", "dns", "connect", "tls", "request", "response")
 
-JOB = set("""id kind name state step batch index lane labels priority request
+JOB = set("""id kind name state step batch index lane labels priority executor request
     wait_ms created_at due_at started_at finished_at queued_ms run_ms total_ms attempts events
     result error""".split())
 REQUEST = {"url", "method", "headers", "body_bytes"}

@@ -105,6 +105,7 @@ class BadInput(DaemonCase):
             "retry": (3, [], "often"), "delay": ([], "soon"), "at": (1, "tomorrow", "2026-13-01"),
             "name": (1, [], {}), "labels": ([], "a", 1), "priority": ("high", 1.5, 1000, -1000),
             "on_unknown": ("maybe", 1), "idempotent": ("yes", 1),
+            "executor": ("fiber", "Thread", "", "thread\0", 1, None, [], {}),
         }.items():
             for value in values:
                 with self.subTest(f"{key}: {value}"):

@@ -165,7 +165,8 @@ class Program(Case):
         self.assertRegex(text, r"connect_timeout\s*=.*5.*default")
         for key in ("listen", "max_wait", "max_body", "max_bulk", "max_lines", "max_connections",
                     "header_timeout", "directory", "durability", "max_jobs", "max_active",
-                    "drain_timeout", "threads", "body_memory", "timeout", "allow", "deny"):
+                    "drain_timeout", "executor_threads", "executor_processes", "threads",
+                    "body_memory", "timeout", "allow", "deny"):
             self.assertRegex(text, rf"\b{key}\s*=")
 
     def test_dump_is_a_configuration(self):

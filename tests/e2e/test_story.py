@@ -1,4 +1,4 @@
-"""The acceptance story (DESIGN section 10, parts 1 and 2), on measured times."""
+"""The acceptance story (DESIGN section 10, parts 1 to 3), on measured times."""
 
 from tests.e2e.case import DaemonCase
 from tests.e2e.shapes import instant
@@ -63,11 +63,12 @@ class Fetches(DaemonCase):
 
     SIZE = 2000
 
-    def play(self, run):
+    def play(self, run, executor="coroutine"):
         origins = [self.origin(host=f"127.0.0.{n}") for n in (1, 2, 3)]
         urls = [origin.url(f"/ok?ms=100&size={self.SIZE}&seed={n}")
                 for n in range(10) for origin in origins]
-        batch = self.batch({"run": run, "jobs": [{"kind": "fetch", "url": url} for url in urls]})
+        batch = self.batch({"run": run, "jobs": [
+            {"kind": "fetch", "url": url, "executor": executor} for url in urls]})
         self.assertEqual(batch["state"], "succeeded", batch)
         for number, job_id in enumerate(batch["job_ids"]):
             self.assertEqual(self.body(job_id), content(self.SIZE, number // 3))
@@ -89,3 +90,21 @@ class Fetches(DaemonCase):
         self.assertLessEqual(batch["elapsed_ms"], 400)
         self.assertGreaterEqual(batch["speedup"], 7.5)
         self.assertEqual([origin.high_water for origin in origins], [10, 10, 10])
+
+    def test_blocking_executors(self):
+        """Gathered, eight threads need four rounds and four processes eight; same bodies."""
+        for executor, workers, rounds in (("thread", 8, 4), ("process", 4, 8)):
+            with self.subTest(executor):
+                batch, origins = self.play("gather", executor)
+                self.assertGreaterEqual(batch["elapsed_ms"], rounds * 100)
+                self.assertLessEqual(batch["elapsed_ms"], rounds * 100 + 500)
+                self.assertLessEqual(max(origin.high_water for origin in origins), workers)
+
+    def test_blocking_executors_in_sequence(self):
+        """One after another they take the sum, whoever carries them."""
+        for executor in ("thread", "process"):
+            with self.subTest(executor):
+                batch, origins = self.play("sequence", executor)
+                self.assertGreaterEqual(batch["elapsed_ms"], 3000)
+                self.assertLessEqual(batch["elapsed_ms"], 4000)
+                self.assertEqual([origin.high_water for origin in origins], [1, 1, 1])

@@ -6,6 +6,7 @@ import tempfile
 import unittest
 
 from tests.e2e.case import DaemonCase
+from tests.fixture.answers import content
 from tests.fixture.certificates import self_signed, server_context
 from tests.fixture.daemon import Daemon
 
@@ -58,6 +59,21 @@ class Tls(DaemonCase):
         origin = self.origin(host="127.0.0.2", tls=server_context(self.trusted))
         self.fail_with({"kind": "fetch", "url": origin.url("/ok")}, "certificate_invalid", "tls")
         self.assertEqual(origin.seen(), [])
+
+    def test_executors(self):
+        """Threads and worker processes trust the same authorities, and check as much."""
+        strange = server_context(self_signed(self.directory, "127.0.0.9"))
+        for executor in ("thread", "process"):
+            with self.subTest(executor):
+                origin = self.origin(tls=server_context(self.trusted))
+                job = self.succeed({"kind": "fetch", "url": origin.url("/ok?size=70000"),
+                                    "executor": executor})
+                self.assertEqual(self.body(job["id"]), content(70000))
+                self.assertGreater(job["attempts"][0]["tls_ms"], 0)
+                other = self.origin(tls=strange)
+                self.fail_with({"kind": "fetch", "url": other.url(), "executor": executor},
+                               "certificate_invalid", "tls")
+                self.assertEqual(other.seen(), [])
 
     def test_no_way_down(self):
         """A redirect from https to http is not followed, or loses what is secret."""

@@ -42,6 +42,7 @@ HOMES = {
     'curl/': {'daemon/transfer/easy.h', 'daemon/transfer/egress_url.c', 'daemon/transfer/lines.h',
               'daemon/transfer/outcome.h', 'daemon/transfer/pump.c',
               'daemon/transfer/redirect.c', 'daemon/transfer/transfer.c'},
+    'seccomp.h': {'daemon/transfer/sandbox.c'},
     'ares': {'daemon/transfer/resolve.c'},
     'sqlite3.h': {'daemon/store/sqlite_schema.h', 'daemon/store/sqlite_statement.h'},
     'microhttpd.h': {'api/answer.c', 'api/connection.c', 'api/server.c'},

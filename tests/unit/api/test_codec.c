@@ -88,6 +88,7 @@ static void a_fetch_has_defaults(void **state)
     assert_int_equal(s.expect.range[0].last, 299);
     assert_true(s.idempotent);
     assert_int_equal(s.on_unknown, UNKNOWN_RETRY);
+    assert_int_equal(s.executor, EXECUTOR_COROUTINE);
     job_spec_done(&s);
 }
 
@@ -195,6 +196,26 @@ static void unknown_outcomes_follow_the_method(void **state)
     job_spec_done(&s);
 }
 
+static void each_executor_is_read_by_name(void **state)
+{
+    static const char *const jobs[EXECUTOR_MAX] = {
+        [EXECUTOR_COROUTINE] = FETCH(",\"executor\":\"coroutine\""),
+        [EXECUTOR_THREAD] = FETCH(",\"executor\":\"thread\""),
+        [EXECUTOR_PROCESS] = "{\"kind\":\"delivery\",\"executor\":\"process\"}",
+    };
+    char got[4096];
+
+    for (int x = 0; x < EXECUTOR_MAX; x++) {
+        struct job_spec s = good_job(state, jobs[x]);
+
+        assert_int_equal(s.executor, x);
+        assert_int_equal(executor_from_text(executor_name(s.executor)), x);
+        job_spec_done(&s);
+    }
+    bad_job(state, FETCH(",\"executor\":\"fiber\""), got, sizeof(got));
+    assert_string_equal(got, "/executor: must be \"coroutine\", \"thread\" or \"process\"\n");
+}
+
 static void single_mistakes_have_their_pointer(void **state)
 {
     static const struct {
@@ -209,7 +230,13 @@ static void single_mistakes_have_their_pointer(void **state)
         { "{\"kind\":\"fetch\",\"url\":7}", "/url" },
         { "{\"kind\":\"fetch\",\"url\":\"ftp://a/\"}", "/url" },
         { "{\"kind\":\"fetch\",\"url\":\"http://10.0.0.1/\"}", "/url" },
-        { FETCH(",\"executor\":\"thread\""), "/executor" },
+        { FETCH(",\"executor\":\"fiber\""), "/executor" },
+        { FETCH(",\"executor\":\"Thread\""), "/executor" },
+        { FETCH(",\"executor\":\"\""), "/executor" },
+        { FETCH(",\"executor\":1"), "/executor" },
+        { FETCH(",\"executor\":null"), "/executor" },
+        { "{\"kind\":\"delivery\",\"collect\":{\"url\":\"http://a/\",\"executor\":\"thread\"}}",
+                "/collect/executor" },
         { FETCH(",\"order_key\":\"a\""), "/order_key" },
         { FETCH(",\"idempotency_key\":\"a\""), "/idempotency_key" },
         { FETCH(",\"wait\":1"), "/wait" },
@@ -424,6 +451,7 @@ int main(void)
         cmocka_unit_test(a_delivery_posts_waits_and_collects),
         cmocka_unit_test(bodies_come_in_three_forms),
         cmocka_unit_test(unknown_outcomes_follow_the_method),
+        cmocka_unit_test(each_executor_is_read_by_name),
         cmocka_unit_test(single_mistakes_have_their_pointer),
         cmocka_unit_test(all_mistakes_come_together),
         cmocka_unit_test(headers_are_bounded),

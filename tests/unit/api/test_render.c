@@ -40,7 +40,7 @@ static void a_new_job_has_every_field(void **state)
     assert_string_equal(text,
             "{\"id\":\"018bcfe5-6800-7000-8000-000000000001\",\"kind\":\"delivery\",\"name\":null,"
             "\"state\":\"pending\",\"step\":\"deliver\",\"batch\":null,\"index\":null,\"lane\":null,"
-            "\"labels\":{},\"priority\":0,\"request\":null,\"wait_ms\":900.0,\"created_at\":"
+            "\"labels\":{},\"priority\":0,\"executor\":\"coroutine\",\"request\":null,\"wait_ms\":900.0,\"created_at\":"
             "\"2023-11-14T22:13:20.000000Z\",\"due_at\":\"2023-11-14T22:13:20.000000Z\","
             "\"started_at\":null,\"finished_at\":null,\"queued_ms\":null,\"run_ms\":null,"
             "\"total_ms\":null,\"attempts\":[],\"events\":[],\"result\":null,\"error\":null}");
@@ -70,7 +70,8 @@ static void an_ended_fetch_shows_its_story(void **state)
                 .request = { .url = (char *)"http://a/",
                         .origin = (char *)"http://a:80",
                         .method = (char *)"POST",
-                        .body_bytes = 3 } },
+                        .body_bytes = 3 },
+                .executor = EXECUTOR_PROCESS },
         .batch = { 2, 2 },
         .index = 4,
         .state = JOB_FAILED,
@@ -98,6 +99,7 @@ static void an_ended_fetch_shows_its_story(void **state)
     assert_has(text, "\"headers\":{\"authorization\":[\"***\"],\"accept\":[\"a\",\"b\"],"
                      "\"x-token\":[\"***\"]},\"body_bytes\":3}");
     assert_has(text, "\"index\":4,\"lane\":\"http://a:80\"");
+    assert_has(text, "\"priority\":0,\"executor\":\"process\",\"request\":{");
     assert_has(text, "\"queued_ms\":5.0,\"run_ms\":5.0,\"total_ms\":10.0");
     assert_has(text, "\"lane_wait_ms\":1.5,\"dns_ms\":null,\"connect_ms\":0.12,\"tls_ms\":null");
     assert_has(text, "\"http_version\":\"1.1\",\"remote\":\"192.0.2.1:80\"");

@@ -62,6 +62,8 @@ static void test_defaults(void **state)
     assert_int_equal(c.service.defaults.backoff_us, 1 * S);
     assert_int_equal(c.service.defaults.max_backoff_us, 300 * S);
     assert_int_equal(c.drain_timeout_us, 25 * S);
+    assert_int_equal(c.transfer.executor_threads, 8);
+    assert_int_equal(c.transfer.executor_processes, 4);
     assert_int_equal(c.transfer.threads, 0);
     assert_int_equal(c.transfer.body_memory_bytes, 64 * MiB);
     assert_int_equal(c.transfer.connect_timeout_us, 5 * S);
@@ -81,6 +83,7 @@ static void test_values(void **state)
             "/* comment { = */ transfer = { max_body = 4294967297 # no L\n"
             "  timeout = 1 connect_timeout = \"250ms\" body_memory = 0x4000000 }\n"
             "egress = { allow = (\"10.0.0.0/8\", \"::1\") }\n"
+            "scheduler = { executor_threads = 1024 executor_processes = 1 }\n"
             "log = { level = \"debug\" } // end\n");
     place_load_good(*state, &c);
     assert_string_equal(c.api.listen[0], "[::1]:1");
@@ -96,6 +99,8 @@ static void test_values(void **state)
     assert_int_equal(c.transfer.connect_timeout_us, 250000);
     assert_int_equal(c.transfer.body_memory_bytes, 64 * MiB);
     assert_string_equal(c.egress.allow[1], "::1");
+    assert_int_equal(c.transfer.executor_threads, 1024);
+    assert_int_equal(c.transfer.executor_processes, 1);
     assert_int_equal(c.log.level, LOG_LEVEL_DEBUG);
     config_done(&c);
 }
@@ -273,12 +278,14 @@ static void test_needs_restart(void **state)
     place_load_good(p, &old);
     place_write(p, "api = { listen = [\"127.0.0.1:8470\"] max_lines = 5 }\n"
                    "store = { directory = \"/else\" durability = \"relaxed\" }\n"
+                   "scheduler = { executor_threads = 9 executor_processes = 5 }\n"
                    "retry = { backoff = \"2s\" } log = { level = \"debug\" }\n"
                    "egress = { allow = [\"::1\"] }\n"
                    "lanes = ( { origin = \"default\" concurrency = 4 } )\n");
     place_load_good(p, &fresh);
-    assert_int_equal(config_needs_restart(&old, &fresh, note_key, report), 3);
-    assert_string_equal(report, "api.max_lines store.directory store.durability ");
+    assert_int_equal(config_needs_restart(&old, &fresh, note_key, report), 5);
+    assert_string_equal(report, "api.max_lines store.directory store.durability "
+                                "scheduler.executor_threads scheduler.executor_processes ");
     config_done(&fresh);
     place_write(p, "api = { listen = [\"127.0.0.1:8470\", \"[::1]:8470\"] }\n");
     place_load_good(p, &fresh);

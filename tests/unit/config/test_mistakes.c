@@ -44,8 +44,10 @@ static void test_bad_values(void **state)
             "transfer = { threads = 65\n"
             "  timeout = \"99999999999999999999d\"\n"
             "  connect_timeout = 1e30 }\n"
-            "log = 3\n",
-            15,
+            "log = 3\n"
+            "scheduler = { executor_threads = 0\n"
+            "  executor_processes = 257 }\n",
+            17,
             "baedald.conf:2: api.listen: wants a list: [\"…\", \"…\"]\n"
             "baedald.conf:3: api.max_wait: \"10 parsecs\" is no duration (write \"250ms\", \"10s\", "
             "\"5min\", \"2h\", \"7d\" or a number of seconds)\n"
@@ -62,7 +64,9 @@ static void test_bad_values(void **state)
             "baedald.conf:14: transfer.threads: 65 is out of range, 0 to 64\n"
             "baedald.conf:15: transfer.timeout: \"99999999999999999999d\" is too much\n"
             "baedald.conf:16: transfer.connect_timeout: 3601s is out of range, 1ms to 1h\n"
-            "baedald.conf:17: log wants a group: log = { … }\n");
+            "baedald.conf:17: log wants a group: log = { … }\n"
+            "baedald.conf:18: scheduler.executor_threads: 0 is out of range, 1 to 1024\n"
+            "baedald.conf:19: scheduler.executor_processes: 257 is out of range, 1 to 256\n");
 }
 
 static void test_bad_lists(void **state)

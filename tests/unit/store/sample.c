@@ -140,6 +140,7 @@ struct job *sample_full(void)
         .priority = -JOB_PRIORITY_MAX,
         .on_unknown = UNKNOWN_FAIL,
         .idempotent = true,
+        .executor = EXECUTOR_PROCESS,
     };
 
     set_request(&spec.request, "https://example.com/a?b=c", "https://example.com:443");
@@ -317,6 +318,7 @@ static void assert_same_spec(const struct job_spec *a, const struct job_spec *b)
     assert_int_equal(a->priority, b->priority);
     assert_int_equal(a->on_unknown, b->on_unknown);
     assert_int_equal(a->idempotent, b->idempotent);
+    assert_int_equal(a->executor, b->executor);
     assert_int_equal(a->n_labels, b->n_labels);
     for (size_t i = 0; i < a->n_labels; i++) {
         assert_string_equal(a->labels[i].key, b->labels[i].key);

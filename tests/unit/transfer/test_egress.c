@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "daemon/base/buf.h"
 #include "daemon/transfer/address.h"
 #include "daemon/transfer/egress.h"
 
@@ -234,6 +235,35 @@ static void test_urls_are_vetted_as_far_as_it_goes_without_dns(void **state)
     egress_unref(e);
 }
 
+static void test_rules_are_the_same_in_another_process(void **state)
+{
+    static const char *const allow[] = { "10.0.0.0/8", "::1", NULL };
+    static const char *const deny[] = { "10.0.0.7", "1.1.1.0/24", NULL };
+    static const char *const asked[] = { "10.0.0.1", "10.0.0.7", "::1", "1.1.1.1", "1.1.2.1",
+        "127.0.0.1", "fc00::1", "2a00::1" };
+    struct egress *e = rules(allow, deny), *copy;
+    struct buf b = { 0 };
+
+    (void)state;
+    assert_int_equal(egress_pack(e, &b), 0);
+    assert_int_equal(egress_unpack(b.data, b.n, &copy), 0);
+    for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++)
+        assert_int_equal(allowed(copy, asked[i]), allowed(e, asked[i]));
+    egress_unref(copy);
+    for (size_t n = 0; n < b.n; n++)
+        assert_int_equal(egress_unpack(b.data, n, &copy), -EPROTO);
+    buf_done(&b);
+    egress_unref(e);
+    e = rules(NULL, NULL);
+    assert_int_equal(egress_pack(e, &b), 0);
+    assert_int_equal(egress_unpack(b.data, b.n, &copy), 0);
+    assert_false(allowed(copy, "10.0.0.1"));
+    assert_true(allowed(copy, "1.1.1.1"));
+    egress_unref(copy);
+    buf_done(&b);
+    egress_unref(e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +274,7 @@ int main(void)
         cmocka_unit_test(test_the_whole_of_one_family_is_not_the_other),
         cmocka_unit_test(test_bad_entries_are_named),
         cmocka_unit_test(test_refusals_have_reasons),
+        cmocka_unit_test(test_rules_are_the_same_in_another_process),
         cmocka_unit_test(test_urls_are_vetted_as_far_as_it_goes_without_dns),
     };
 

@@ -353,7 +353,7 @@ TRANSFER_TEST(test_what_is_not_canonical_is_not_sent)
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),
@@ -376,5 +376,6 @@ int main(void)
         cmocka_unit_test(test_what_is_not_canonical_is_not_sent),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    worker_of_tests(argc, argv);
+    return run_under_all(tests, ARRAY_LEN(tests));
 }

@@ -305,8 +305,7 @@ static int budget_body(struct test *t)
 
 static void test_past_the_budget_bodies_are_files(void **state)
 {
-    (void)state;
-    with_memory(budget_body, 1500);
+    with_memory(state, budget_body, 1500);
 }
 
 TRANSFER_TEST(test_a_file_that_can_not_be_written_is_our_fault)
@@ -318,13 +317,11 @@ TRANSFER_TEST(test_a_file_that_can_not_be_written_is_our_fault)
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_answer_is_recorded),
         cmocka_unit_test(test_a_kept_connection_is_used_again),
-        cmocka_unit_test(test_few_connections_are_kept),
-        cmocka_unit_test(test_a_stray_answer_is_for_nobody),
         cmocka_unit_test(test_requests_look_as_they_should),
         cmocka_unit_test(test_methods_do_not_stick_to_a_handle),
         cmocka_unit_test(test_a_large_request_body_arrives),
@@ -335,6 +332,13 @@ int main(void)
         cmocka_unit_test(test_past_the_budget_bodies_are_files),
         cmocka_unit_test(test_a_file_that_can_not_be_written_is_our_fault),
     };
+    /* They watch what they keep. */
+    const struct CMUnitTest of_pumps[] = {
+        cmocka_unit_test(test_few_connections_are_kept),
+        cmocka_unit_test(test_a_stray_answer_is_for_nobody),
+    };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    worker_of_tests(argc, argv);
+    return run_under_all(tests, ARRAY_LEN(tests)) +
+           run_under(EXECUTOR_COROUTINE, of_pumps, ARRAY_LEN(of_pumps));
 }

@@ -1,5 +1,13 @@
 #include "transfer_fixture.h"
 
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#endif
+
+#include "daemon/transfer/worker.h"
+
 static const struct dns_record script[] = {
     { "good.test", "127.0.0.1", 60, 0, 0 },
     { "second.test", "127.0.0.99 127.0.0.1", 60, 0, 0 },
@@ -15,6 +23,8 @@ static int transfer_body(void *arg)
     struct transfer_options options = {
         .threads = THREADS,
         .idle_connections = THREADS * IDLE,
+        .executor_threads = BLOCKING,
+        .executor_processes = BLOCKING,
         .connect_timeout_us = 2 * CLOCK_US_PER_S,
         .body_memory_bytes = t->memory,
         .body_directory_fd = t->directory_fd,
@@ -30,7 +40,7 @@ static int transfer_body(void *arg)
     return rc;
 }
 
-void with_memory(int (*body)(struct test *t), int64_t memory)
+void with_memory(void **state, int (*body)(struct test *t), int64_t memory)
 {
     static const char *const allow[] = { "127.0.0.0/8", "::1", NULL };
     static const char *const deny[] = { "127.0.0.13", NULL };
@@ -46,6 +56,7 @@ void with_memory(int (*body)(struct test *t), int64_t memory)
     t.dns = dns_server_start(script);
     t.x.max_body_bytes = MEMORY;
     t.x.idempotent = true;
+    t.x.executor = *(const enum executor *)*state;
     strcpy(t.x.file, FILE_NAME);
     assert_int_equal(loop_new(&t.loop), 0);
     assert_int_equal(co_run(t.loop, &tasks, transfer_body, &t), 0);
@@ -58,9 +69,54 @@ void with_memory(int (*body)(struct test *t), int64_t memory)
     assert_int_equal(rmdir(t.directory), 0);
 }
 
-void with_transfer(int (*body)(struct test *t))
+void with_transfer(void **state, int (*body)(struct test *t))
 {
-    with_memory(body, MEMORY);
+    with_memory(state, body, MEMORY);
+}
+
+static enum executor executors[] = { EXECUTOR_COROUTINE, EXECUTOR_THREAD, EXECUTOR_PROCESS };
+
+static int use_coroutines(void **state)
+{
+    *state = &executors[EXECUTOR_COROUTINE];
+    return 0;
+}
+
+static int use_threads(void **state)
+{
+    *state = &executors[EXECUTOR_THREAD];
+    return 0;
+}
+
+static int use_processes(void **state)
+{
+    *state = &executors[EXECUTOR_PROCESS];
+    return 0;
+}
+
+int run_under(enum executor executor, const struct CMUnitTest *tests, size_t n)
+{
+    static const CMFixtureFunction uses[EXECUTOR_MAX] = { use_coroutines, use_threads,
+        use_processes };
+
+    if (executor == EXECUTOR_PROCESS && RUNNING_ON_VALGRIND)
+        return 0; /* /proc/self/exe is Valgrind there */
+    return _cmocka_run_group_tests(executor_name(executor), tests, n, uses[executor], NULL);
+}
+
+int run_under_all(const struct CMUnitTest *tests, size_t n)
+{
+    int failed = 0;
+
+    for (int i = 0; i < EXECUTOR_MAX; i++)
+        failed += run_under((enum executor)i, tests, n);
+    return failed;
+}
+
+void worker_of_tests(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--worker") == 0)
+        worker_main(WORKER_FD);
 }
 
 int send_to(

@@ -27,6 +27,7 @@
 
 #define MS        1000000LL
 #define THREADS   2
+#define BLOCKING  4 /* threads that block, and worker processes */
 #define IDLE      4 /* connections kept by a thread */
 #define FILE_NAME "the-body"
 #define SPILLED   200000
@@ -47,18 +48,27 @@ struct test {
     char url[256];
 };
 
-/* Runs `body` as a coroutine beside the servers; 127.0.0.0/8 but .13 and ::1 are allowed. */
-void with_memory(int (*body)(struct test *t), int64_t memory);
-void with_transfer(int (*body)(struct test *t));
+/*
+ * Runs `body` as a coroutine beside the servers; 127.0.0.0/8 but .13 and ::1 are allowed. `state` is
+ * the test's: the executor of its exchanges.
+ */
+void with_memory(void **state, int (*body)(struct test *t), int64_t memory);
+void with_transfer(void **state, int (*body)(struct test *t));
 
 #define TRANSFER_TEST(name)                 \
     static int name##_body(struct test *t); \
     static void name(void **state)          \
     {                                       \
-        (void)state;                        \
-        with_transfer(name##_body);         \
+        with_transfer(state, name##_body);  \
     }                                       \
     static int name##_body(struct test *t)
+
+/* The tests under one executor. How many failed. */
+int run_under(enum executor executor, const struct CMUnitTest *tests, size_t n);
+/* Under all of them. What every test program with exchanges calls first is worker_of_tests(). */
+int run_under_all(const struct CMUnitTest *tests, size_t n);
+/* The worker processes of a test program are that program. */
+void worker_of_tests(int argc, char **argv);
 
 /* One exchange with the scripted server under the name `host`; the answer is in t->answer. */
 int send_to(

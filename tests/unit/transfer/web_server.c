@@ -23,7 +23,8 @@ struct web_server {
     int fd;
     uint16_t port;
     unsigned n_requests, n_connections, n_open;
-    unsigned n_ended; /* by the client after a second answer */
+    unsigned n_again; /* second answers that were sent */
+    unsigned n_ended; /* by the client after that */
     bool again;
     char *last;
     pthread_t threads[CONNECTIONS];
@@ -268,6 +269,10 @@ static bool serve_twice(struct talk *t)
         pthread_cond_wait(&s->changed, &s->mutex);
     pthread_mutex_unlock(&s->mutex);
     sayf(t, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray");
+    pthread_mutex_lock(&s->mutex);
+    s->n_again++;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->mutex);
     wait_for_end(t);
     pthread_mutex_lock(&s->mutex);
     s->n_ended++;
@@ -522,6 +527,16 @@ void web_server_answer_again(struct web_server *s)
     s->again = true;
     pthread_cond_broadcast(&s->changed);
     while (s->n_ended == 0)
+        pthread_cond_wait(&s->changed, &s->mutex);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+void web_server_send_again(struct web_server *s)
+{
+    pthread_mutex_lock(&s->mutex);
+    s->again = true;
+    pthread_cond_broadcast(&s->changed);
+    while (s->n_again == 0)
         pthread_cond_wait(&s->changed, &s->mutex);
     pthread_mutex_unlock(&s->mutex);
 }

@@ -18,5 +18,7 @@ void web_server_await(struct web_server *s, unsigned requests);
 void web_server_await_open(struct web_server *s, unsigned most);
 /* Lets the connections of /twice give their second answer, and blocks until the client ended one. */
 void web_server_answer_again(struct web_server *s);
+/* The same, and blocks only until it is sent. */
+void web_server_send_again(struct web_server *s);
 /* The last request as it was sent; the caller's to free. */
 char *web_server_last(struct web_server *s);

@@ -1,0 +1,7 @@
+/* A worker process: carries the exchanges that the daemon gives it, in a sandbox. */
+#pragma once
+
+#define WORKER_FD 3 /* the socket to the daemon */
+
+/* The whole life of the process, which ends when the daemon has no more use for it, or is gone. */
+__attribute__((noreturn)) void worker_main(int fd);
