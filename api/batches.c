@@ -40,7 +40,7 @@ static json_t *id_json(const void *from, size_t i)
 }
 
 /* Suspends when there are many ids (b->total of them; NULL: not shown). */
-static int reply_batch(struct request *r, struct reply *reply, unsigned status,
+CO_SUSPENDS static int reply_batch(struct request *r, struct reply *reply, unsigned status,
         const struct batch *b, const struct uuid7 *ids)
 {
     struct shown_batch shown = { .batch = b, .now_us = clock_now_us(service_clock(r->service)) };
@@ -51,11 +51,13 @@ static int reply_batch(struct request *r, struct reply *reply, unsigned status,
 
     if (rc < 0)
         return rc;
-    return reply_json(reply, status, shown_batch_json, &shown, list.n > list.slice);
+    return list.n > list.slice ? reply_json_large(reply, status, shown_batch_json, &shown)
+                               : reply_json(reply, status, shown_batch_json, &shown);
 }
 
 /* The batch as it stands once it has ended, the time is up, or the daemon stops. */
-static int await_batch(struct request *r, struct uuid7 id, int64_t wait_us, struct batch *ret)
+CO_SUSPENDS static int await_batch(
+        struct request *r, struct uuid7 id, int64_t wait_us, struct batch *ret)
 {
     struct co_scope scope;
     int rc;
@@ -90,7 +92,8 @@ static void free_specs(struct job_spec *specs, size_t n)
 }
 
 /* 0 with *ret_ids NULL: the reply says what is wrong with the batch. */
-static int submit(struct request *r, struct reply *reply, struct batch *ret, struct uuid7 **ret_ids)
+CO_SUSPENDS static int submit(
+        struct request *r, struct reply *reply, struct batch *ret, struct uuid7 **ret_ids)
 {
     CLEANUP(faults_done) struct faults faults = { 0 };
     struct job_spec *specs = NULL;
@@ -206,6 +209,7 @@ int batches_list(struct request *r, struct reply *reply)
     rows.n = page.n;
     rc = reply_items(&rows, &shown.rows);
     if (rc == 0)
-        rc = reply_json(reply, 200, page_json, &shown, page.n > rows.slice);
+        rc = page.n > rows.slice ? reply_json_large(reply, 200, page_json, &shown)
+                                 : reply_json(reply, 200, page_json, &shown);
     return rc < 0 || !page.next ? rc : query_link_next(r, cursor, reply);
 }

@@ -244,7 +244,7 @@ static void bulk_drop_slice(struct bulk_slice *s)
     free(s);
 }
 
-static int bulk_submit(void *arg)
+CO_SUSPENDS static int bulk_submit(void *arg)
 {
     struct bulk_slice *s = arg;
     struct bulk *b = s->bulk;
@@ -268,7 +268,7 @@ static int bulk_submit(void *arg)
 }
 
 /* Suspends while BULK_IN_FLIGHT slices are under way. */
-static int bulk_flush(struct bulk *b)
+CO_SUSPENDS static int bulk_flush(struct bulk *b)
 {
     struct bulk_slice *s = TAKE_PTR(b->slice);
     int rc;
@@ -284,7 +284,7 @@ static int bulk_flush(struct bulk *b)
 }
 
 /* Parses all whole lines that have arrived, and sends them off. */
-static int bulk_take(struct bulk *b, bool at_end)
+CO_SUSPENDS static int bulk_take(struct bulk *b, bool at_end)
 {
     int rc = 0;
 
@@ -305,7 +305,7 @@ static int bulk_take(struct bulk *b, bool at_end)
 }
 
 /* The upload to its end. -ECONNRESET: it was cut off. */
-static int bulk_run(struct bulk *b, struct reply *reply)
+CO_SUSPENDS static int bulk_run(struct bulk *b, struct reply *reply)
 {
     int rc = 1;
 
@@ -387,7 +387,7 @@ static void bulk_write_slice(void *arg)
 }
 
 /* Suspends between slices. */
-static int bulk_answer(const struct bulk *b, struct reply *reply)
+CO_SUSPENDS static int bulk_answer(const struct bulk *b, struct reply *reply)
 {
     struct bulk_writer w = { .bulk = b, .out = &reply->body };
     int rc = 0;

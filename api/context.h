@@ -33,6 +33,7 @@ struct api {
     struct co_task task;        /* parent of all handlers; {0}: none */
     struct co_group *handlers;  /* on its stack; NULL: no new ones */
     struct co_condition quiet;  /* n_exchanges fell to 0 */
+    struct co_lock heavy;       /* see request_heavy_lock() */
     struct co_event ready, end; /* of the task: it has its group; it is to cancel it */
     bool stopping;
 };

@@ -16,6 +16,7 @@
  * - Resets by the peer are watched for only while the handler waits for something long, or streams.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,11 +151,22 @@ void exchange_end(struct exchange *x)
     exchange_unref(x);
 }
 
+/* The path as it was meant, without the query: that may hold what is nobody's business. */
+static void exchange_name(const struct exchange *x)
+{
+    char name[CO_NAME_SIZE];
+
+    snprintf(name, sizeof(name), "%s %s", x->method, x->request.path);
+    co_name_set(name);
+}
+
 static int exchange_main(void *arg)
 {
     struct exchange *x = arg;
-    int rc = x->handle(&x->request, &x->reply);
+    int rc;
 
+    exchange_name(x);
+    rc = x->handle(&x->request, &x->reply);
     if (x->streaming) {
         x->stream_ended = true;
         x->stream_whole = rc == 0;

@@ -8,7 +8,7 @@
 #include "api/fields.h"
 #include "daemon/base/cleanup.h"
 
-/* The fields that are looked at, each at most once in a request, but for the last. */
+/* The fields that are looked at, each at most once in a request, but for the last two. */
 enum known_field {
     FIELD_HOST,
     FIELD_ORIGIN,
@@ -18,6 +18,7 @@ enum known_field {
     FIELD_CONTENT_TYPE,
     FIELD_EXPECT,
     FIELD_PREFER,
+    FIELD_ACCEPT,
     FIELD_MAX
 };
 
@@ -30,6 +31,7 @@ static const char *const known_names[FIELD_MAX] = {
     [FIELD_CONTENT_TYPE] = "content-type",
     [FIELD_EXPECT] = "expect",
     [FIELD_PREFER] = "prefer",
+    [FIELD_ACCEPT] = "accept",
 };
 
 int host_list_add(struct host_list *l, const char *name)
@@ -109,7 +111,7 @@ static bool sort_fields(const struct framing_head *head, struct framing_field kn
             if (f->name_n != strlen(known_names[k]) ||
                     strncasecmp(f->name, known_names[k], f->name_n) != 0)
                 continue;
-            if (known[k].value && k != FIELD_PREFER)
+            if (known[k].value && k < FIELD_PREFER)
                 return fault(ret, 400, "a header field that may come once came twice");
             if (known[k].value)
                 continue;
@@ -208,5 +210,6 @@ bool framing_check(const struct framing_head *head, const struct host_list *host
     }
     ret->content_type = known[FIELD_CONTENT_TYPE];
     ret->prefer = known[FIELD_PREFER];
+    ret->accept = known[FIELD_ACCEPT];
     return true;
 }

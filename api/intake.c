@@ -71,6 +71,13 @@ static int find_route(struct exchange *x, const char *method)
     return 0;
 }
 
+static int copy_field(const struct framing_field *f, char **ret)
+{
+    if (f->value)
+        *ret = strndup(f->value, f->value_n);
+    return f->value && !*ret ? -ENOMEM : 0;
+}
+
 /* 0 with or without a problem in x->reply. */
 static int route_request(struct exchange *x, const char *method, const struct framing *f, bool body)
 {
@@ -85,11 +92,11 @@ static int route_request(struct exchange *x, const char *method, const struct fr
         rc = find_route(x, method);
     if (rc < 0 || !x->route)
         return rc;
-    if (f->prefer.value) {
-        x->request.prefer = strndup(f->prefer.value, f->prefer.value_n);
-        if (!x->request.prefer)
-            return -ENOMEM;
-    }
+    rc = copy_field(&f->prefer, &x->request.prefer);
+    if (rc == 0)
+        rc = copy_field(&f->accept, &x->request.accept);
+    if (rc < 0)
+        return rc;
     query_check(&x->request, x->route->parameters);
     if (x->route->parameters || !query_is_bad(&x->request, &x->reply))
         choose_handler(x, f, body);

@@ -34,11 +34,12 @@ static int reply_job(
 {
     struct shown_job shown = { .job = j, .how = { .full = true, .body = body } };
 
-    return reply_json(reply, status, shown_job_json, &shown, false);
+    return reply_json(reply, status, shown_job_json, &shown);
 }
 
 /* The job as it stands once it has ended, the time is up, or the daemon stops. */
-static int await_job(struct request *r, struct uuid7 id, int64_t wait_us, struct job **ret)
+CO_SUSPENDS static int await_job(
+        struct request *r, struct uuid7 id, int64_t wait_us, struct job **ret)
 {
     struct co_scope scope;
     int rc;
@@ -62,7 +63,7 @@ static int apply_preference(struct reply *reply, int64_t wait_us, bool preferred
 }
 
 /* Takes the spec over when it succeeds. */
-static int submit_and_await(
+CO_SUSPENDS static int submit_and_await(
         struct request *r, struct job_spec *spec, int64_t wait_us, struct job **ret)
 {
     struct job *job;
@@ -91,7 +92,7 @@ static bool wants_body(struct request *r)
 }
 
 /* The job, with its body when it has ended and that `is_wanted`: empty when there is none to show. */
-static int reply_job_and_body(struct request *r, struct reply *reply, unsigned status,
+CO_SUSPENDS static int reply_job_and_body(struct request *r, struct reply *reply, unsigned status,
         const struct job *job, bool is_wanted)
 {
     CLEANUP(store_body_done) struct store_body body = { 0 };
@@ -300,7 +301,7 @@ static json_t *page_json(void *arg)
     return render_page(s->rows, s->cursor);
 }
 
-static int reply_page(
+CO_SUSPENDS static int reply_page(
         struct reply *reply, const struct store_page *page, bool full, const char *cursor)
 {
     struct shown_page shown = { .page = page, .how = { .full = full }, .cursor = cursor };
@@ -309,7 +310,10 @@ static int reply_page(
     };
     int rc = reply_items(&rows, &shown.rows);
 
-    return rc < 0 ? rc : reply_json(reply, 200, page_json, &shown, page->n > rows.slice);
+    if (rc < 0)
+        return rc;
+    return page->n > rows.slice ? reply_json_large(reply, 200, page_json, &shown)
+                                : reply_json(reply, 200, page_json, &shown);
 }
 
 int jobs_list(struct request *r, struct reply *reply)

@@ -40,7 +40,7 @@ static void parse_discard(struct parse *p)
     free(p->specs);
 }
 
-static int parse_here_or_there(struct parse *p)
+CO_SUSPENDS static int parse_here_or_there(struct parse *p)
 {
     int rc;
 

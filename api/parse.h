@@ -2,9 +2,11 @@
 #pragma once
 
 #include "api/codec.h"
+#include "daemon/co/suspends.h"
 
 /* Suspends. As codec_job() and codec_batch(), with the rules of now; -ECANCELED as well. */
-int parse_job(
+CO_SUSPENDS int parse_job(
         struct service *s, const char *text, size_t n, struct job_spec *ret, struct faults *faults);
-int parse_batch(struct service *s, const char *text, size_t n, struct batch *ret_options,
-        struct job_spec **ret_specs, size_t *ret_n, struct faults *faults);
+CO_SUSPENDS int parse_batch(struct service *s, const char *text, size_t n,
+        struct batch *ret_options, struct job_spec **ret_specs, size_t *ret_n,
+        struct faults *faults);

@@ -187,23 +187,28 @@ static void reply_make_and_write(void *arg)
     reply_write(arg);
 }
 
-int reply_json(struct reply *r, unsigned status, json_t *(*make)(void *arg), void *arg, bool large)
+int reply_json(struct reply *r, unsigned status, json_t *(*make)(void *arg), void *arg)
 {
     struct reply_text t = { .make = make, .arg = arg, .out = &r->body };
-    int rc = 0;
 
-    if (large) {
-        co_on_loop(reply_make, &t);
-        rc = co_to_thread(reply_write, &t, NULL);
-        if (rc == -EAGAIN) {
-            co_on_loop(reply_write_here, &t);
-            rc = 0;
-        }
-        if (t.value)
-            co_on_loop(reply_drop, t.value);
-    } else {
-        co_on_loop(reply_make_and_write, &t);
+    co_on_loop(reply_make_and_write, &t);
+    r->status = status;
+    return t.rc < 0 ? t.rc : reply_set_type(r, REPLY_JSON);
+}
+
+int reply_json_large(struct reply *r, unsigned status, json_t *(*make)(void *arg), void *arg)
+{
+    struct reply_text t = { .make = make, .arg = arg, .out = &r->body };
+    int rc;
+
+    co_on_loop(reply_make, &t);
+    rc = co_to_thread(reply_write, &t, NULL);
+    if (rc == -EAGAIN) {
+        co_on_loop(reply_write_here, &t);
+        rc = 0;
     }
+    if (t.value)
+        co_on_loop(reply_drop, t.value);
     r->status = status;
     if (rc == 0)
         rc = t.rc;
@@ -242,7 +247,7 @@ void reply_problem(
 
     reply_clear(r);
     reply_json(r, status, problem_json,
-            &(struct problem){ .status = status, .detail = detail, .faults = faults }, false);
+            &(struct problem){ .status = status, .detail = detail, .faults = faults });
     reply_set_type(r, REPLY_PROBLEM);
 }
 

@@ -10,6 +10,7 @@
 
 #include "api/shape.h"
 #include "daemon/base/buf.h"
+#include "daemon/co/suspends.h"
 
 struct faults;
 
@@ -51,12 +52,12 @@ struct reply_items {
     size_t n, slice;
 };
 /* Suspends between slices. *ret is the caller's. */
-int reply_items(const struct reply_items *items, json_t **ret);
-/*
- * Makes *r a JSON answer: what `make` returns, which it does on the loop's stack. What is `large`
- * becomes text on a pool thread: then it suspends.
- */
-int reply_json(struct reply *r, unsigned status, json_t *(*make)(void *arg), void *arg, bool large);
+CO_SUSPENDS int reply_items(const struct reply_items *items, json_t **ret);
+/* Makes *r a JSON answer: what `make` returns, which it does on the loop's stack. */
+int reply_json(struct reply *r, unsigned status, json_t *(*make)(void *arg), void *arg);
+/* Suspends. As reply_json(), but it becomes text on a pool thread. */
+CO_SUSPENDS int reply_json_large(
+        struct reply *r, unsigned status, json_t *(*make)(void *arg), void *arg);
 /* Makes *r a problem; what it held before is dropped. `faults` may be NULL. */
 __attribute__((format(printf, 4, 5))) void reply_problem(
         struct reply *r, unsigned status, const struct faults *faults, const char *format, ...);

@@ -18,6 +18,7 @@ void request_done(struct request *r)
     }
     free(r->parameters);
     free(r->prefer);
+    free(r->accept);
     free(r->id_text);
     faults_done(&r->faults);
     buf_done(&r->body);
@@ -176,6 +177,11 @@ bool request_gone(const struct request *r)
 bool request_stopping(const struct request *r)
 {
     return request_exchange(r)->api->stopping;
+}
+
+struct co_lock *request_heavy_lock(const struct request *r)
+{
+    return &request_exchange(r)->api->heavy;
 }
 
 void request_stream(struct request *r, struct reply *reply)

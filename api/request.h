@@ -29,6 +29,7 @@ struct request {
     struct request_parameter *parameters;
     size_t n_parameters;
     char *prefer;    /* the header; owned; NULL: none */
+    char *accept;    /* the same */
     char *id_text;   /* what stands for {id} in the path; owned; NULL: none */
     struct buf body; /* of a JSON request: all of it */
 };
@@ -43,16 +44,18 @@ int request_id(const struct request *r, struct uuid7 *ret);
  * Suspends. For an upload that is read as it arrives: appends what is there to `into`. 1: some
  * bytes; 0: the end; -ECONNRESET: cut off; -EFBIG: more than the options allow.
  */
-int request_read(struct request *r, struct buf *into);
+CO_SUSPENDS int request_read(struct request *r, struct buf *into);
 /*
  * What is awaited between these two ends with -ECANCELED as soon as the client has gone
  * (request_gone()) or the daemon stops (request_stopping()).
  */
-void request_wait_open(struct request *r, struct co_scope *scope);
-int request_wait_close(struct request *r, struct co_scope *scope, int rc);
+CO_SUSPENDS void request_wait_open(struct request *r, struct co_scope *scope);
+CO_SUSPENDS int request_wait_close(struct request *r, struct co_scope *scope, int rc);
 bool request_gone(const struct request *r);
 bool request_stopping(const struct request *r);
+/* To be held by a request that takes much memory to answer, as a look at all tasks does. */
+struct co_lock *request_heavy_lock(const struct request *r);
 /* Begins an answer that is sent while it is written; takes the reply over (its body goes first). */
 void request_stream(struct request *r, struct reply *reply);
 /* Suspends while the client is slow. -ECANCELED also when it has gone. */
-int request_write(struct request *r, const void *data, size_t n);
+CO_SUSPENDS int request_write(struct request *r, const void *data, size_t n);

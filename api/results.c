@@ -13,7 +13,7 @@
 #define RESULTS_PAGE     50
 #define RESULTS_PAUSE_US (15 * CLOCK_US_PER_S)
 
-static int next_page(
+CO_SUSPENDS static int next_page(
         struct request *r, struct uuid7 id, int64_t after, struct store_page *ret, bool *ret_ended)
 {
     int64_t deadline_ns = clock_mono_ns() + RESULTS_PAUSE_US * CLOCK_NS_PER_US;
@@ -40,7 +40,7 @@ static void make_lines(void *arg)
         l->rc = shape_write_line(render_job(l->page->jobs[i], &how), &l->text);
 }
 
-static int write_jobs(struct request *r, const struct store_page *page)
+CO_SUSPENDS static int write_jobs(struct request *r, const struct store_page *page)
 {
     struct results_lines lines = { .page = page };
     int rc;
@@ -53,7 +53,7 @@ static int write_jobs(struct request *r, const struct store_page *page)
     return rc;
 }
 
-static int stream_results(struct request *r, struct uuid7 id, int64_t after)
+CO_SUSPENDS static int stream_results(struct request *r, struct uuid7 id, int64_t after)
 {
     bool ended = false;
     int rc = 0;

@@ -29,6 +29,7 @@ static const struct route routes[] = {
     { "GET", "/v1/batches/{id}", batches_get, .parameters = PARAMETERS("wait") },
     { "POST", "/v1/batches/{id}/cancel", batches_cancel },
     { "GET", "/v1/batches/{id}/results", results_get, .parameters = PARAMETERS("after") },
+    { "GET", "/v1/tasks", tasks_get },
 };
 
 static bool path_matches(

@@ -166,6 +166,7 @@ int api_new(struct loop *loop, const struct api_options *options, struct api **r
     list_init(&a->woken);
     list_init(&a->connections);
     co_condition_init(&a->quiet);
+    co_lock_init(&a->heavy);
     co_event_init(&a->ready);
     co_event_init(&a->end);
     loop_timer_init(&a->mhd_timer, loop, api_due);
@@ -204,7 +205,7 @@ static int api_start_mhd(struct api *a)
 }
 
 /* The parent of all handlers. */
-static int api_main(void *arg)
+CO_SUSPENDS static int api_main(void *arg)
 {
     struct api *a = arg;
     struct co_group group;
@@ -246,7 +247,7 @@ static void api_hurry(struct api *a)
     }
 }
 
-static int api_wait_quiet(struct api *a, int64_t deadline_ns)
+CO_SUSPENDS static int api_wait_quiet(struct api *a, int64_t deadline_ns)
 {
     struct co_scope scope;
     int rc = 0;

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "daemon/base/error.h"
+#include "daemon/co/suspends.h"
 
 struct api;
 struct loop;
@@ -29,8 +30,8 @@ struct api_options {
 int api_new(struct loop *loop, const struct api_options *options, struct api **ret,
         struct error *ret_why);
 /* Starts to accept and to answer. From the main coroutine, once the service has started. */
-int api_start(struct api *a, struct service *s);
+CO_SUSPENDS int api_start(struct api *a, struct service *s);
 /* Suspends. Stops accepting, ends what waits, lets answers go out until `deadline_ns`. */
-int api_stop(struct api *a, int64_t deadline_ns);
+CO_SUSPENDS int api_stop(struct api *a, int64_t deadline_ns);
 /* After api_stop(), or without api_start(). */
 struct api *api_free(struct api *a);

@@ -165,6 +165,20 @@ static struct limits fit_to_descriptors(const struct config *c)
     return l;
 }
 
+/* No more than can have a guard below their stack: an overflow must be a fault, not a neighbour's data. */
+static void fit_to_stacks(struct limits *l)
+{
+    unsigned all = co_guarded_max(), taken = l->max_connections + TASKS_RESERVED;
+    unsigned left = all > taken ? all - taken : 1;
+
+    if (left >= l->max_active)
+        return;
+    log_warning("%u coroutines can have guarded stacks: %u jobs at a time instead of %u; raise "
+                "vm.max_map_count, or use Linux 6.13",
+            all, left, l->max_active);
+    l->max_active = left;
+}
+
 static void daemon_signal(struct loop_signal *s, int number)
 {
     struct daemon *d = CONTAINER_OF(s, struct daemon, signals);
@@ -263,7 +277,7 @@ static void daemon_reload(void *arg)
     notify_ready("Running");
 }
 
-static int watchdog_main(void *arg)
+CO_SUSPENDS static int watchdog_main(void *arg)
 {
     int64_t interval_ns = notify_watchdog_interval_us() * CLOCK_NS_PER_US;
     int rc = 0;
@@ -276,7 +290,7 @@ static int watchdog_main(void *arg)
     return rc;
 }
 
-static int daemon_serve(struct daemon *d)
+CO_SUSPENDS static int daemon_serve(struct daemon *d)
 {
     int64_t drain_ns;
     int rc = 0;
@@ -299,7 +313,7 @@ static int daemon_serve(struct daemon *d)
     return 0;
 }
 
-static int daemon_main(void *arg)
+CO_SUSPENDS static int daemon_main(void *arg)
 {
     struct daemon *d = arg;
     struct co_group group;
@@ -336,6 +350,7 @@ static int daemon_run(struct daemon *d)
     int rc;
 
     d->limits = fit_to_descriptors(&d->config);
+    fit_to_stacks(&d->limits);
     options.max_tasks = d->limits.max_active + d->limits.max_connections + TASKS_RESERVED;
     rc = daemon_build(d, &why);
     if (rc < 0) {

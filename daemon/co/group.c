@@ -33,6 +33,8 @@ int co_group_spawn(struct co_group *g, const char *name, co_fn fn, void *arg, st
 
 void co_group_cancel(struct co_group *g)
 {
+    if (g->scope.cancelled)
+        return;
     co_scope_cancel(&g->scope);
     list_for_each (node, &g->children)
         fiber_cancel(list_entry(node, struct fiber, sibling));
@@ -48,7 +50,7 @@ void co_group_ended(struct co_group *g, struct fiber *f, int rc)
         if (g->n_errors++ == 0)
             co_group_cancel(g);
     }
-    if (g->n_children == 0 && g->joiner)
+    if (g->n_children == 0 && g->joiner && g->joiner->fiber->state == FIBER_PARKED)
         co_waiter_choose(g->joiner);
 }
 
@@ -65,9 +67,9 @@ static bool group_join(struct co_group *g, struct fiber *f)
         fiber_park(f, false, CO_AWAITS_GROUP, g);
         cut = !w.chosen;
     }
-    if (cut && !w.chosen)
+    if (cut)
         co_group_cancel(g);
-    while (!w.chosen)
+    while (g->n_children > 0)
         fiber_park(f, true, CO_AWAITS_GROUP, g);
     f->joined = NULL;
     g->joiner = NULL;

@@ -11,7 +11,7 @@
 
 #include "daemon/co/task.h"
 
-#define CO_NAME_SIZE  48 /* with the 0; longer names are cut */
+#define CO_NAME_SIZE  64 /* with the 0; longer names are cut */
 #define CO_FRAMES_MAX 16
 #define CO_VARIABLES  8
 
@@ -19,9 +19,12 @@
 struct co_task co_self(void);
 /* How many tasks have not ended. */
 unsigned co_count(void);
-/* How many can have a guard below their stack at the same time on this kernel. */
+/*
+ * How many can have a guard below their stack at the same time on this kernel; UINT_MAX: all of them,
+ * or, where a page is too large for a guard, none. Also outside of co_run().
+ */
 unsigned co_guarded_max(void);
-/* Names the running task anew; copied. */
+/* Names the running task anew; copied. What is not printable ASCII becomes a question mark. */
 void co_name_set(const char *name);
 
 /*
@@ -58,6 +61,7 @@ enum co_awaits {
     CO_AWAITS_MAX,
 };
 
+/* Short words, for people and for JSON. */
 const char *co_state_name(enum co_state s);
 const char *co_awaits_name(enum co_awaits a);
 
@@ -65,36 +69,42 @@ struct co_info {
     struct co_task task;
     char name[CO_NAME_SIZE];
     enum co_state state;
-    enum co_awaits awaits;
-    const void *object; /* the event, gate, …; to tell apart, not to look into */
+    enum co_awaits awaits; /* CO_AWAITS_NOTHING unless it waits */
+    const void *object;    /* the event, gate, …; to tell apart, not to look into */
     int64_t since_ns; /* CLOCK_MONOTONIC, when it began to wait, exact to one turn of the loop; else 0 */
     unsigned cancels;   /* as co_cancelling() */
-    bool cancelled;     /* whether the innermost scope is */
-    size_t stack_bytes; /* in use where it is parked; 0 while it runs */
+    bool cancelled;     /* its next wait gives -ECANCELED: see co_cancelled() */
+    size_t stack_bytes; /* in use where it is parked; 0 for the caller */
     unsigned n_awaited; /* tasks that it waits for */
-    unsigned n_frames;
-    uintptr_t frames
-            [CO_FRAMES_MAX]; /* return addresses, innermost first, those of the runtime itself left out */
+    unsigned n_frames;  /* 0 for the caller */
+    /*
+     * Return addresses in the program, innermost first; the runtime's own frames are left out. Of a
+     * task that has no frame, as before it has begun: its body.
+     */
+    uintptr_t frames[CO_FRAMES_MAX];
 };
 
 /* -ESRCH for one that has ended, -EINVAL. */
 int co_info(struct co_task t, struct co_info *ret);
-/* The tasks that `t` waits for now, at most `max`; how many were written. */
+/* The tasks that `t` waits for, at most `max`; how many were written. */
 size_t co_awaited(struct co_task t, struct co_task *ret, size_t max);
 
 /* All tasks at one moment. Made on the loop; any thread may read it then. */
 struct co_snapshot {
-    int64_t taken_ns;
+    int64_t taken_ns; /* CLOCK_MONOTONIC */
     size_t n;
-    struct co_info *tasks;   /* in the order of their handles */
+    struct co_info *tasks;   /* in the order of task.slot */
     struct co_task *awaited; /* tasks[0].n_awaited of the first, then those of the second, … */
 };
 
-/* -ENOMEM, -EPERM. */
+/* About 1 µs for each task. -ENOMEM, -EPERM outside of co_run(). */
 int co_snapshot(struct co_snapshot *ret);
 void co_snapshot_done(struct co_snapshot *s);
+/* How long that task of a snapshot had been waiting; -1: it was not. */
+int64_t co_snapshot_waited_ns(const struct co_snapshot *s, const struct co_info *info);
 /*
- * A tree as text: below each task those that it waits for, with their ages and the places in the code.
- * Reads debug information when it is first called, some 50 ms: off the main loop, please.
+ * A tree as text: below each task those that it waits for, with their ages and the places in the
+ * code. What several wait for is shown below the first, and named below the others. Reads debug
+ * information, which takes milliseconds and a large stack: off the main loop, please. -ENOMEM.
  */
-void co_snapshot_write(const struct co_snapshot *s, FILE *f);
+int co_snapshot_write(const struct co_snapshot *s, FILE *f);

@@ -111,8 +111,10 @@ static void join_ended(struct co_hook *hook, int rc)
     if (!j->keeps && slot->owed > 1) /* one is the end's own */
         slot->owed--;
     join_count(j, m, rc);
-    if (join_over(j))
-        fiber_ready(j->fiber);
+    if (!join_over(j) || j->fiber->state != FIBER_PARKED)
+        return; /* or the waiter's cancellation was first */
+    j->met = true;
+    fiber_ready(j->fiber);
 }
 
 static int join_add(struct co_join *j, struct co_member *m, struct co_task t)
@@ -148,7 +150,7 @@ static int join_cancel(struct co_join *j, enum co_awaits awaits)
     j->when = CO_ALL_DONE;
     if (j->left == 0)
         return fiber_refuse(f);
-    f->rouse = true;
+    f->rouse = !fiber_shielded(f);
     do {
         for (size_t i = 0; i < j->n; i++)
             if (j->members[i].pending)
@@ -171,7 +173,7 @@ static inline __attribute__((always_inline)) int join_park(struct co_join *j, en
     f->join = j;
     fiber_park(f, false, awaits, NULL);
     f->join = NULL;
-    return join_over(j) ? 0 : -ECANCELED;
+    return j->met ? 0 : -ECANCELED;
 }
 
 static inline __attribute__((always_inline)) int join_wait(struct co_join *j, enum co_awaits awaits)
@@ -226,7 +228,8 @@ int co_wait_for(struct co_task t, int64_t deadline_ns, int *ret_result)
     struct fiber *f = fiber_self();
     struct co_scope scope;
     struct co_member m;
-    struct co_join j = { .fiber = f, .members = &m, .n = 1, .left = 1 };
+    /* Firm: after the deadline it waits for the end, whatever that takes. */
+    struct co_join j = { .fiber = f, .members = &m, .n = 1, .left = 1, .firm = true };
     int rc;
 
     if (!f)
@@ -292,7 +295,7 @@ int co_gather(const struct co_task *tasks, size_t n, int *ret_results, unsigned 
 }
 
 /* The join waits under the deadline; that is no error. */
-static int wait_until(struct co_join *j, int64_t deadline_ns)
+CO_SUSPENDS static int wait_until(struct co_join *j, int64_t deadline_ns)
 {
     struct fiber *f = j->fiber;
     struct co_scope scope;

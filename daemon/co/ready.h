@@ -107,11 +107,21 @@ static inline void fiber_ready(struct fiber *f)
 }
 
 /* The running task, or NULL. */
-static inline struct fiber *fiber_self(void)
+static inline struct fiber *fiber_here(void)
 {
     struct co_loop *l = co_thread_loop;
 
     return l && l->current != &l->home ? l->current : NULL;
+}
+
+/* The same, in a function that the program calls and that may suspend: its frame is noted for co_info(). */
+static inline __attribute__((always_inline)) struct fiber *fiber_self(void)
+{
+    struct fiber *f = fiber_here();
+
+    if (f)
+        f->inner = FRAME_MARK(__builtin_frame_address(0));
+    return f;
 }
 
 /* The -ECANCELED of a call that did not wait. A task that ignores too many of them lets others run first. */

@@ -17,6 +17,9 @@
 #include "daemon/co/task.h"
 #include "daemon/co/wait.h"
 
+/* Which of the frames on a stack: they are aligned to 16 bytes, and a stack is at most 1 MiB. */
+#define FRAME_MARK(address) ((uint16_t)((uintptr_t)(address) / 16))
+
 enum fiber_state {
     FIBER_READY,   /* in the ready ring, once */
     FIBER_RUNNING, /* or inside co_on_loop() */
@@ -41,10 +44,12 @@ struct fiber {
     bool warned;      /* about refusals */
     bool first;       /* co_run()'s */
     uint16_t refused; /* suspending calls refused since it last waited */
+    uint16_t inner;   /* FRAME_MARK() of the suspending call's frame */
     unsigned cancels; /* that were not taken back; the outermost reason for `cancelled` */
     const void *object;
     int64_t since_ns;
     const char *name;
+    uint16_t outer;          /* FRAME_MARK() of the frame below the program's */
     struct list hooks;       /* of struct co_hook: who wants to know of its end */
     struct co_join *join;    /* of the tasks that it waits for, or NULL */
     struct co_group *joined; /* the one whose children it waits for, or NULL */
@@ -87,6 +92,7 @@ struct co_join {
     enum co_when when; /* it is over */
     bool keeps;        /* co_wait(): uses no handles up, and a cancelled task is no error */
     bool firm;         /* nothing but the tasks' end ends it: a cycle of these is a deadlock */
+    bool met;          /* it was over before the waiter was cancelled */
     int error;         /* the first one */
 };
 
@@ -184,6 +190,8 @@ void fiber_judge(struct fiber *f);
 int co_scope_enter(struct co_scope *s, struct fiber *f, int64_t deadline_ns, unsigned flags);
 /* Whether it is by something outside of `inner`, its innermost scope. */
 bool fiber_cancelled_outside(const struct fiber *f, const struct co_scope *inner);
+/* Whether a scope hides co_cancel() from what it does now. */
+bool fiber_shielded(const struct fiber *f);
 /* Its deadline has come; it is out of the heap. */
 void co_scope_expire(struct co_scope *s);
 
@@ -212,6 +220,13 @@ struct co_waiter *co_waiters_choose(struct list *waiters);
 /* Suspends. Whether it was chosen; it may have been cancelled as well. */
 bool co_waiter_wait(struct co_waiter *w, struct fiber *f, struct list *waiters,
         enum co_awaits awaits, const void *object);
+
+/* info.c */
+
+/* The tasks that `f` waits for: how many there are, of which at most `max` are written. */
+size_t fiber_awaited(const struct fiber *f, struct co_task *ret, size_t max);
+/* co_info(). */
+void fiber_describe(const struct fiber *f, struct co_info *ret);
 
 /* debug.c: when co_options.debug is set. */
 

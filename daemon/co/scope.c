@@ -36,6 +36,15 @@ bool fiber_cancelled_outside(const struct fiber *f, const struct co_scope *inner
     return scope_reached(f, inner->outer);
 }
 
+bool fiber_shielded(const struct fiber *f)
+{
+    const struct co_scope *s = f->scope;
+
+    while (s && !(s->flags & CO_SHIELD))
+        s = s->outer;
+    return s;
+}
+
 static struct fiber *scope_fiber(const struct co_scope *s)
 {
     return s->loop ? fiber_find(s->loop, s->task) : NULL;

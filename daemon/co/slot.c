@@ -46,8 +46,8 @@ void co_slot_free(struct co_loop *l, uint32_t i)
 
     slot->fiber = NULL;
     slot->kind = SLOT_FREE;
-    if (++slot->gen == 0)
-        slot->gen = 1;
+    if (++slot->gen == UINT32_MAX)
+        return; /* or its first handles would be good again */
     slot->next_free = l->free_slot;
     l->free_slot = i;
 }

@@ -12,6 +12,7 @@
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102 /* Linux 6.13 */
 #endif
+#define MADV_NO_SUCH (-1)
 
 #define ARENA_STACKS 1024
 #define ARENA_SIZE   (ARENA_STACKS * CO_STACK_SIZE)
@@ -38,6 +39,24 @@ static size_t stack_max_protected(void)
         fclose(f);
     }
     return maps > MAPS_OTHERS ? (maps - MAPS_OTHERS) / 2 : 0;
+}
+
+/* qemu-user takes any advice and follows almost none. */
+static bool stack_advice_is_true(void)
+{
+    return madvise(NULL, 0, MADV_NO_SUCH) < 0;
+}
+
+size_t co_stacks_max_guarded(void)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    void *probe = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bool markers = probe != MAP_FAILED && stack_advice_is_true() &&
+                   madvise(probe, page, MADV_GUARD_INSTALL) == 0;
+
+    if (probe != MAP_FAILED)
+        munmap(probe, page);
+    return markers || page > CO_STACK_SIZE / 4 ? SIZE_MAX : stack_max_protected();
 }
 
 /* Aligned to the size of a stack: one stack more is mapped, and what sticks out is cut off. */
@@ -95,13 +114,18 @@ static void arena_free(struct co_arena *arena, size_t n_cut)
     free(arena);
 }
 
+static void stacks_have_no_markers(struct co_stacks *s)
+{
+    s->guard = CO_GUARD_PROTECT;
+    s->max_protected = stack_max_protected();
+}
+
 static void stack_guard(struct co_stacks *s, void *base)
 {
     if (s->guard == CO_GUARD_MARKER) {
         if (madvise(base, s->guard_size, MADV_GUARD_INSTALL) == 0)
             return;
-        s->guard = CO_GUARD_PROTECT;
-        s->max_protected = stack_max_protected();
+        stacks_have_no_markers(s);
     }
     if (s->guard == CO_GUARD_PROTECT) {
         if (s->n_protected < s->max_protected && mprotect(base, s->guard_size, PROT_NONE) == 0) {
@@ -164,6 +188,8 @@ int co_stacks_init(struct co_stacks *s, struct loop *loop)
         .guard_size = (size_t)sysconf(_SC_PAGESIZE) };
     if (s->guard_size > CO_STACK_SIZE / 4)
         s->guard = CO_GUARD_NONE; /* pages of 64 KiB */
+    else if (!stack_advice_is_true())
+        stacks_have_no_markers(s);
     loop_timer_init(&s->trim, loop, stack_trim);
     /* The first one now: what kind of guard there is must not be found out on a small stack. */
     first = stack_cut(s);

@@ -41,6 +41,11 @@ struct co_stacks {
     bool trim_set;
 };
 
+/*
+ * How many stacks can have a guard at the same time on this kernel; SIZE_MAX: all of them, or, where
+ * a page is too large for a guard, none.
+ */
+size_t co_stacks_max_guarded(void);
 /* -ENOMEM. */
 int co_stacks_init(struct co_stacks *s, struct loop *loop);
 /* All stacks are free. */

@@ -86,13 +86,15 @@ co_switch:
         .cfi_endproc
         .size   co_switch, . - co_switch
 
-/* Where a new context begins: x19 is fn, x20 its argument. Unwinding ends here. */
+/*
+ * Where a new context begins, by the ret of co_switch(), which needs no landing pad: x19 is fn, x20 its
+ * argument. Unwinding ends here.
+ */
         .type   co_switch_entry, %function
         .p2align 4
 co_switch_entry:
         .cfi_startproc
         .cfi_undefined x30
-        hint    #36                     /* bti j */
         mov     x0, x20
         blr     x19
         brk     #1
@@ -126,3 +128,10 @@ co_switch_make:
         .size   co_switch_make, . - co_switch_make
 
         .section .note.GNU-stack, "", %progbits
+
+/* NT_GNU_PROPERTY_TYPE_0: GNU_PROPERTY_AARCH64_FEATURE_1_AND is BTI. Not PAC: x30 is parked as it is. */
+        .section .note.gnu.property, "a", %note
+        .p2align 3
+        .word   4, 16, 5
+        .asciz  "GNU"
+        .word   0xc0000000, 4, 1, 0

@@ -18,13 +18,17 @@ void co_waiter_choose(struct co_waiter *w)
 
 struct co_waiter *co_waiters_choose(struct list *waiters)
 {
-    struct co_waiter *w;
+    struct list *node;
 
-    if (list_empty(waiters))
-        return NULL;
-    w = list_entry(waiters->next, struct co_waiter, node);
-    co_waiter_choose(w);
-    return w;
+    while ((node = list_pop(waiters))) {
+        struct co_waiter *w = list_entry(node, struct co_waiter, node);
+
+        if (w->fiber->state != FIBER_PARKED)
+            continue; /* its cancellation was first */
+        co_waiter_choose(w);
+        return w;
+    }
+    return NULL;
 }
 
 bool co_waiter_wait(struct co_waiter *w, struct fiber *f, struct list *waiters,

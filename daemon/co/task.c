@@ -54,11 +54,10 @@ static void fiber_end(struct fiber *f, int rc)
     slot->kind = SLOT_ENDED;
     slot->result = rc;
     slot->owed++; /* until all have been told */
-    /* The group first: its siblings are cancelled before they learn of this one's end. */
-    if (f->group)
-        co_group_ended(f->group, f, rc);
     fiber_tell(f, rc);
     co_slot_used(l, i);
+    if (f->group)
+        co_group_ended(f->group, f, rc);
     if (f->first)
         loop_close(l, rc);
 }
@@ -67,6 +66,7 @@ static void fiber_main(void *arg)
 {
     struct fiber *f = arg;
 
+    f->outer = FRAME_MARK(__builtin_frame_address(0));
     sanitizer_arrive(&f->sanitizer, &f->loop->home.sanitizer);
     fiber_end(f, f->cancelled ? -ECANCELED : f->fn(f->arg));
     co_stack_put(&f->loop->stacks, co_stack_of(f));
@@ -85,7 +85,7 @@ static struct fiber *fiber_make(struct co_loop *l, char *base)
     f->scope = NULL;
     f->awaits = CO_AWAITS_NOTHING;
     f->cancelled = f->deaf = f->rouse = f->warned = f->first = false;
-    f->refused = 0;
+    f->refused = f->inner = f->outer = 0;
     f->cancels = 0;
     f->join = NULL;
     f->joined = f->group = NULL;

@@ -8,19 +8,10 @@
 
 #include "daemon/base/list.h"
 #include "daemon/base/mailbox.h"
+#include "daemon/co/suspends.h"
 
 #define CO_NEVER INT64_MAX
 #define CO_MUST  __attribute__((warn_unused_result))
-
-/* A call that suspends, and a function that makes one. clang -Wthread-safety finds those that plain code calls. */
-#ifdef __clang__
-extern struct __attribute__((capability("coroutine"))) co_colour {
-    char none;
-} co_inside;
-#define CO_SUSPENDS __attribute__((requires_capability(co_inside)))
-#else
-#define CO_SUSPENDS
-#endif
 
 struct loop;
 struct co_loop;

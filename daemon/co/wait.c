@@ -14,10 +14,9 @@ int co_yield(void)
 }
 
 /* A sleep is a scope that nothing but its deadline ends well. */
-static int wait_until(int64_t deadline_ns)
+CO_SUSPENDS static int wait_until(struct fiber *f, int64_t deadline_ns)
 {
     struct co_scope s;
-    struct fiber *f = fiber_self();
     int rc = fiber_check(f);
 
     if (rc < 0)
@@ -31,12 +30,12 @@ static int wait_until(int64_t deadline_ns)
 
 int co_sleep(int64_t ns)
 {
-    return ns <= 0 ? co_yield() : wait_until(co_deadline(ns));
+    return ns <= 0 ? co_yield() : wait_until(fiber_self(), co_deadline(ns));
 }
 
 int co_sleep_until(int64_t deadline_ns)
 {
-    return deadline_ns <= clock_mono_ns() ? co_yield() : wait_until(deadline_ns);
+    return deadline_ns <= clock_mono_ns() ? co_yield() : wait_until(fiber_self(), deadline_ns);
 }
 
 struct fd_wait {

@@ -34,7 +34,8 @@ enum co_gather_flags {
  * Suspends. Awaits the tasks; results in the order of the tasks (`ret_results` may be NULL). The
  * first error is returned at once and the others go on, detached, unless CO_KEEP_ERRORS.
  * Cancelling the caller cancels them all, and -ECANCELED comes after their end. The handles are
- * used up; one that can't be awaited counts as a task with the error that co_await() would return.
+ * used up, but for one that can't be awaited: that counts as a task with the error that co_await()
+ * would return.
  * After an error the results of tasks that have not ended are not written. -ENOMEM: nothing has
  * been awaited.
  */

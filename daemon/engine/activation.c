@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,8 +52,8 @@ static void activation_leave_busy(struct record *r)
 /* --- the end of a step: commit, then apply --- */
 
 /* Suspends. Until it is committed, however long space or memory lack; -errno: it never will be. */
-static int activation_commit(struct engine *e, struct checkpoint *const *checkpoints, size_t n,
-        const struct batch *batch)
+CO_SUSPENDS static int activation_commit(struct engine *e, struct checkpoint *const *checkpoints,
+        size_t n, const struct batch *batch)
 {
     struct co_scope scope;
     int rc;
@@ -71,7 +72,7 @@ static int activation_commit(struct engine *e, struct checkpoint *const *checkpo
     }
 }
 
-static int activation_cancel_run_main(void *arg)
+CO_SUSPENDS static int activation_cancel_run_main(void *arg)
 {
     struct run *run = arg;
     struct engine *e = run->engine;
@@ -156,7 +157,7 @@ static void activation_apply(struct record *r, struct checkpoint *c)
  * Suspends. Commits the checkpoints of busy records and applies them. Several records belong to a
  * batch that is being cancelled, so only a single one can have a successor.
  */
-static int activation_conclude(
+CO_SUSPENDS static int activation_conclude(
         struct record *const *records, struct checkpoint *const *checkpoints, size_t n)
 {
     struct engine *e = records[0]->engine;
@@ -224,7 +225,7 @@ struct ends {
 };
 
 /* Suspends. Ends records that are busy with nothing but this. */
-static int activation_end_busy(struct record *const *records, struct step *steps,
+CO_SUSPENDS static int activation_end_busy(struct record *const *records, struct step *steps,
         struct checkpoint **checkpoints, size_t n, enum failure failure)
 {
     int rc = 0;
@@ -245,7 +246,7 @@ static int activation_end_busy(struct record *const *records, struct step *steps
     return rc;
 }
 
-static int activation_end_one(struct record *r, enum failure failure)
+CO_SUSPENDS static int activation_end_one(struct record *r, enum failure failure)
 {
     struct checkpoint *checkpoint;
     struct step step;
@@ -259,7 +260,7 @@ static int activation_end_one(struct record *r, enum failure failure)
  * Stopped with the daemon: the job stays as the store has it, due again at the next start. Where
  * the store was told of a request that then did not go out, the mark is taken back.
  */
-static int activation_hand_back(struct step *s)
+CO_SUSPENDS static int activation_hand_back(struct step *s)
 {
     struct record *r = s->record;
     const struct attempt *last = step_last_attempt(s);
@@ -272,7 +273,7 @@ static int activation_hand_back(struct step *s)
 }
 
 /* Suspends. From the end of the step to its commit. */
-static int activation_settle(struct step *s, int rc)
+CO_SUSPENDS static int activation_settle(struct step *s, int rc)
 {
     struct record *r = s->record;
     struct checkpoint *c = &s->checkpoint;
@@ -290,7 +291,17 @@ static int activation_settle(struct step *s, int rc)
     return rc;
 }
 
-static int activation_main(void *arg)
+/* As the list of tasks shows it. */
+static void activation_name(const struct record *r, const char *what)
+{
+    char id[UUID7_TEXT_SIZE], name[CO_NAME_SIZE];
+
+    uuid7_format(r->job->id, id);
+    snprintf(name, sizeof(name), "%s %s", what, id);
+    co_name_set(name);
+}
+
+CO_SUSPENDS static int activation_main(void *arg)
 {
     struct record *r = arg;
     struct engine *e = r->engine;
@@ -298,6 +309,7 @@ static int activation_main(void *arg)
     struct co_scope scope;
     int rc;
 
+    activation_name(r, job_kind_name(r->job->spec.kind));
     checkpoint_init(&s.checkpoint, r->job);
     co_scope_open(&scope, CO_NEVER, 0);
     r->scope = &scope;
@@ -362,10 +374,11 @@ static void activation_withdraw(struct record *r)
     activation_enter_busy(r);
 }
 
-static int activation_end_main(void *arg)
+CO_SUSPENDS static int activation_end_main(void *arg)
 {
     struct record *r = arg;
 
+    activation_name(r, "end of");
     return activation_end_one(r, r->ending);
 }
 

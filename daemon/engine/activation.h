@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "daemon/co/suspends.h"
 #include "daemon/model/job.h"
 
 struct engine;
@@ -18,10 +19,10 @@ void activation_schedule(struct record *r);
  * Suspends. Ends a job that is not busy, with `failure` (FAILURE_CANCELLED: state cancelled, else
  * failed). 0 once it is committed; -errno: the store failed, or memory.
  */
-int activation_end(struct record *r, enum failure failure);
+CO_SUSPENDS int activation_end(struct record *r, enum failure failure);
 /* Lets go whom the batch's concurrency allows. */
 void activation_refill(struct run *run);
 /* Suspends. Cancels every member of the batch that has not ended, until that is committed. -ESHUTDOWN: the daemon stopped first. */
-int activation_cancel_run(struct engine *e, struct run *run);
+CO_SUSPENDS int activation_cancel_run(struct engine *e, struct run *run);
 /* Does that in a task of its own. */
 void activation_cancel_rest(struct run *run);

@@ -173,7 +173,7 @@ static int fetch_follow(struct engine *e, struct hop *h, const struct answer *an
 }
 
 /* The permit of another origin's lane for the next hop; the slot is kept. Suspends. */
-static int fetch_change_lane(struct record *r, const char *origin, int64_t *ret_wait_us)
+CO_SUSPENDS static int fetch_change_lane(struct record *r, const char *origin, int64_t *ret_wait_us)
 {
     struct lanes *lanes = &r->engine->lanes;
     int rc;
@@ -218,7 +218,7 @@ static bool fetch_may_repeat(const struct job_spec *spec, const char *method)
 }
 
 /* One exchange; its attempt becomes the try's last one, even when it was stopped. Suspends. */
-static int fetch_exchange(struct record *r, const struct hop *h, int64_t deadline_ns,
+CO_SUSPENDS static int fetch_exchange(struct record *r, const struct hop *h, int64_t deadline_ns,
         int64_t lane_wait_us, struct fetch_try *t)
 {
     const struct job_spec *spec = &r->job->spec;

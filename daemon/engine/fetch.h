@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/co/suspends.h"
 #include "daemon/model/job.h"
 #include "daemon/transfer/transfer.h"
 
@@ -22,5 +23,5 @@ void fetch_try_done(struct fetch_try *t, int bodies_fd);
  * request's lane, and of the last hop's lane afterwards (or of none). 0: the last attempt's error
  * says how it ended, an unexpected status included. -ECANCELED, -ENOMEM.
  */
-int fetch_run(struct record *r, const struct request_spec *request, int64_t lane_wait_us,
-        struct fetch_try *ret);
+CO_SUSPENDS int fetch_run(struct record *r, const struct request_spec *request,
+        int64_t lane_wait_us, struct fetch_try *ret);

@@ -21,7 +21,7 @@ int service_get(struct service *s, struct uuid7 id, struct job **ret)
 }
 
 /* Until the record's job has ended, `deadline_ns` or the stop. The job outlives the record. */
-static int lookup_wait(struct engine *e, struct record *r, int64_t deadline_ns)
+CO_SUSPENDS static int lookup_wait(struct engine *e, struct record *r, int64_t deadline_ns)
 {
     struct job *job CLEANUP(cleanup_job) = job_ref(r->job);
     struct co_scope scope;
@@ -53,7 +53,7 @@ int service_wait(struct service *s, struct uuid7 id, int64_t deadline_ns, struct
     return 0;
 }
 
-static int lookup_cancel_live(struct engine *e, struct record *r)
+CO_SUSPENDS static int lookup_cancel_live(struct engine *e, struct record *r)
 {
     if (!r->busy)
         return activation_end(r, FAILURE_CANCELLED);
@@ -241,7 +241,7 @@ int service_wait_batch(struct service *s, struct uuid7 id, int64_t deadline_ns, 
 }
 
 /* The store's copy is made from what is on its way there already. */
-static int lookup_cancel_run(struct engine *e, struct run *run)
+CO_SUSPENDS static int lookup_cancel_run(struct engine *e, struct run *run)
 {
     struct batch asked;
     int rc;
@@ -257,7 +257,7 @@ static int lookup_cancel_run(struct engine *e, struct run *run)
 }
 
 /* -EALREADY: it ended otherwise. */
-static int lookup_await_end(struct engine *e, struct run *run)
+CO_SUSPENDS static int lookup_await_end(struct engine *e, struct run *run)
 {
     int rc = 0;
 
@@ -310,7 +310,7 @@ int service_list_batches(struct service *s, int64_t from, size_t limit, struct s
 }
 
 /* Until a member after `after` has ended, the batch is over, `deadline_ns` or the stop. */
-static int lookup_wait_results(
+CO_SUSPENDS static int lookup_wait_results(
         struct engine *e, struct uuid7 id, int64_t after, int64_t deadline_ns, bool *ret_over)
 {
     struct run *run = runs_find(&e->runs, id);

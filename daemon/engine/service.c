@@ -115,7 +115,7 @@ int service_reload(struct service *s, const struct service_options *options, str
 
 /* --- start --- */
 
-static int service_load_runs(struct engine *e)
+CO_SUSPENDS static int service_load_runs(struct engine *e)
 {
     struct store_batches page = { 0 };
     int64_t from = 0;
@@ -156,7 +156,7 @@ static int service_adopt(struct engine *e, struct job *job, struct record **ret)
     return 0;
 }
 
-static int service_load_jobs(struct engine *e, size_t *ret_n)
+CO_SUSPENDS static int service_load_jobs(struct engine *e, size_t *ret_n)
 {
     struct store_page page = { 0 };
     int64_t after = 0;
@@ -191,7 +191,7 @@ static bool service_run_was_ending(const struct batch *b)
 }
 
 /* The last member's end was committed without the batch's: it is made up for. */
-static int service_close_run(struct engine *e, struct run *run)
+CO_SUSPENDS static int service_close_run(struct engine *e, struct run *run)
 {
     struct batch over = run->batch;
     int rc;
@@ -216,7 +216,7 @@ static struct run *service_find_over(struct engine *e)
     return NULL;
 }
 
-static int service_close_runs(struct engine *e)
+CO_SUSPENDS static int service_close_runs(struct engine *e)
 {
     struct run *run;
     int rc = 0;
@@ -278,7 +278,7 @@ static void service_wake_waiters(struct engine *e)
             co_condition_notify_all(&table_entry(n, struct run, by_key)->changed);
 }
 
-static int service_wait_quiet(struct engine *e, int64_t deadline_ns)
+CO_SUSPENDS static int service_wait_quiet(struct engine *e, int64_t deadline_ns)
 {
     struct co_scope scope;
     int rc = 0;
@@ -330,7 +330,7 @@ static void service_drop_jobs(struct job **jobs, size_t n, struct job_spec *give
 }
 
 /* Jobs with ids, not in memory's tables yet. On failure the specs are back where they were. */
-static int service_make_jobs(
+CO_SUSPENDS static int service_make_jobs(
         struct engine *e, struct job_spec *specs, size_t n, const struct batch *b, struct job **ret)
 {
     int64_t now_us = clock_now_us(&e->clock);
@@ -364,7 +364,7 @@ static int service_make_jobs(
 }
 
 /* Committed: into memory with it. What memory refuses now goes on at the next start. */
-static void service_let_in(struct engine *e, struct job *const *jobs, size_t n)
+CO_SUSPENDS static void service_let_in(struct engine *e, struct job *const *jobs, size_t n)
 {
     struct record *r;
 
@@ -418,8 +418,8 @@ static int service_make_batch(
     return 0;
 }
 
-static int service_insert_batch(struct engine *e, const struct batch *b, struct job_spec *specs,
-        struct job **jobs, size_t n)
+CO_SUSPENDS static int service_insert_batch(struct engine *e, const struct batch *b,
+        struct job_spec *specs, struct job **jobs, size_t n)
 {
     struct run *run;
     int rc = store_insert_batch(e->store, b, jobs, n);

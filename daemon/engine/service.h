@@ -11,6 +11,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/error.h"
+#include "daemon/co/suspends.h"
 #include "daemon/model/batch.h"
 #include "daemon/model/job.h"
 #include "daemon/store/store.h"
@@ -51,14 +52,14 @@ int service_new(struct loop *loop, const struct service_options *options, struct
         struct store *s, struct egress *e, struct service **ret, struct error *ret_why);
 struct service *service_free(struct service *s);
 /* Suspends. Takes up everything that has not ended. */
-int service_start(struct service *s);
+CO_SUSPENDS int service_start(struct service *s);
 /* Takes the new lanes, defaults and egress rules; what needs a restart stays as it is. -ENOMEM: nothing changed. */
 int service_reload(struct service *s, const struct service_options *options, struct egress *e);
 /*
  * Suspends. No new jobs from now on (-ESHUTDOWN), nothing is started any more; waits for what runs
  * until `deadline_ns`, then stops it: it is due again at the next start. Waiters get what there is.
  */
-int service_stop(struct service *s, int64_t deadline_ns);
+CO_SUSPENDS int service_stop(struct service *s, int64_t deadline_ns);
 /* Started and not stopping. */
 bool service_ready(const struct service *s);
 const struct clock *service_clock(const struct service *s);
@@ -87,38 +88,43 @@ int service_vet(const struct service_rules *r, struct request_spec *request, str
  * are taken over (empty afterwards) when it succeeds. `ret_jobs` gets n references.
  * -EAGAIN the queue is full, -ESHUTDOWN, -ENOSPC, -EIO, -ENOMEM: none was accepted.
  */
-int service_submit(struct service *s, struct job_spec *specs, size_t n, struct job **ret_jobs);
+CO_SUSPENDS int service_submit(
+        struct service *s, struct job_spec *specs, size_t n, struct job **ret_jobs);
 /* Suspends. The same for a batch, 1 to BATCH_JOBS_MAX jobs; the jobs' ids in input order (owned array). */
-int service_submit_batch(struct service *s, const struct batch *options, struct job_spec *specs,
-        size_t n, struct batch *ret_batch, struct uuid7 **ret_ids);
+CO_SUSPENDS int service_submit_batch(struct service *s, const struct batch *options,
+        struct job_spec *specs, size_t n, struct batch *ret_batch, struct uuid7 **ret_ids);
 
 /* Suspends. -ENOENT. */
-int service_get(struct service *s, struct uuid7 id, struct job **ret);
+CO_SUSPENDS int service_get(struct service *s, struct uuid7 id, struct job **ret);
 /* Suspends. As service_get(), after the job has ended or at `deadline_ns`, or when the service stops. */
-int service_wait(struct service *s, struct uuid7 id, int64_t deadline_ns, struct job **ret);
+CO_SUSPENDS int service_wait(
+        struct service *s, struct uuid7 id, int64_t deadline_ns, struct job **ret);
 /* Suspends. Until the cancel is committed; *ret is the job. -ENOENT, -EALREADY: it had ended otherwise (*ret is set). */
-int service_cancel(struct service *s, struct uuid7 id, struct job **ret);
+CO_SUSPENDS int service_cancel(struct service *s, struct uuid7 id, struct job **ret);
 /* Suspends. -ENOENT no such job, -EBUSY it has not ended, -ENODATA it has no body of that step. */
-int service_body(struct service *s, struct uuid7 id, enum job_step step, struct store_body *ret);
+CO_SUSPENDS int service_body(
+        struct service *s, struct uuid7 id, enum job_step step, struct store_body *ret);
 /* The directory of body files. */
 int service_bodies_fd(const struct service *s);
 /* Suspends. As store_list(), with JOB_RUNNING among the filter's states. */
-int service_list(struct service *s, const struct store_filter *filter, int64_t from, size_t limit,
-        bool full, struct store_page *ret);
+CO_SUSPENDS int service_list(struct service *s, const struct store_filter *filter, int64_t from,
+        size_t limit, bool full, struct store_page *ret);
 
 /* Suspends. -ENOENT. */
-int service_get_batch(struct service *s, struct uuid7 id, struct batch *ret);
+CO_SUSPENDS int service_get_batch(struct service *s, struct uuid7 id, struct batch *ret);
 /* Suspends. After it has ended, or at `deadline_ns`, or when the service stops. */
-int service_wait_batch(struct service *s, struct uuid7 id, int64_t deadline_ns, struct batch *ret);
+CO_SUSPENDS int service_wait_batch(
+        struct service *s, struct uuid7 id, int64_t deadline_ns, struct batch *ret);
 /* Suspends. Cancels what has not ended; until that is committed. -ENOENT, -EALREADY: it had ended otherwise. */
-int service_cancel_batch(struct service *s, struct uuid7 id, struct batch *ret);
+CO_SUSPENDS int service_cancel_batch(struct service *s, struct uuid7 id, struct batch *ret);
 /* Suspends. Newest first. */
-int service_list_batches(struct service *s, int64_t from, size_t limit, struct store_batches *ret);
+CO_SUSPENDS int service_list_batches(
+        struct service *s, int64_t from, size_t limit, struct store_batches *ret);
 /*
  * Suspends. The batch's ended jobs after `after` in finishing order, up to `limit`: waits until
  * there is one, the batch has ended (then n may be 0), or `deadline_ns` (n is 0). -ENOENT,
  * -ESHUTDOWN: the service stops first.
  * *ret_ended: no more will come after these.
  */
-int service_batch_results(struct service *s, struct uuid7 id, int64_t after, size_t limit,
-        int64_t deadline_ns, struct store_page *ret, bool *ret_ended);
+CO_SUSPENDS int service_batch_results(struct service *s, struct uuid7 id, int64_t after,
+        size_t limit, int64_t deadline_ns, struct store_page *ret, bool *ret_ended);

@@ -191,7 +191,7 @@ static int step_judge(struct step *s)
     return rc;
 }
 
-static int step_network(struct step *s, const struct request_spec *request)
+CO_SUSPENDS static int step_network(struct step *s, const struct request_spec *request)
 {
     struct record *r = s->record;
     struct job *j = r->job;

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "daemon/co/suspends.h"
 #include "daemon/engine/fetch.h"
 #include "daemon/model/job.h"
 
@@ -20,7 +21,7 @@ void step_done(struct step *s, int bodies_fd);
 /* The request that the job's step makes; NULL: that step has none, ever. Its url may be NULL too. */
 const struct request_spec *step_request(const struct job *j);
 /* Suspends. Takes the step, fills the checkpoint. -ECANCELED: stopped from outside, -ENOMEM. */
-int step_run(struct step *s);
+CO_SUSPENDS int step_run(struct step *s);
 /* The checkpoint says that the job ends for this reason. -ENOMEM: without the message. */
 int step_fail(struct step *s, enum failure failure, enum phase phase, bool retry_safe,
         const char *message);

@@ -14,6 +14,7 @@
 
 #include "daemon/base/error.h"
 #include "daemon/base/uuid7.h"
+#include "daemon/co/suspends.h"
 #include "daemon/model/batch.h"
 #include "daemon/model/job.h"
 
@@ -44,25 +45,26 @@ int store_bodies_fd(const struct store *s);
 int64_t store_last_key(const struct store *s);
 
 /* Suspends. Inserts the jobs (ids, due times and held flags set). */
-int store_insert(struct store *s, struct job *const *jobs, size_t n);
+CO_SUSPENDS int store_insert(struct store *s, struct job *const *jobs, size_t n);
 /*
  * Suspends. Inserts a batch and its jobs, in slices, so that others wait for a slice at most; it
  * becomes visible with the last one.
  */
-int store_insert_batch(struct store *s, const struct batch *b, struct job *const *jobs, size_t n);
+CO_SUSPENDS int store_insert_batch(
+        struct store *s, const struct batch *b, struct job *const *jobs, size_t n);
 /*
  * Suspends. Commits what activations did, all of it in one transaction; `batch` (may be NULL) is
  * written along. A body that is inline goes into the store.
  */
-int store_checkpoint(struct store *s, struct checkpoint *const *checkpoints, size_t n,
+CO_SUSPENDS int store_checkpoint(struct store *s, struct checkpoint *const *checkpoints, size_t n,
         const struct batch *batch);
 /* Does not suspend: marks the job in_flight with the next group. Its key is copied. -ENOMEM. */
 int store_mark_in_flight(struct store *s, int64_t key);
 /* Suspends. Writes state, finished and sums of a batch. */
-int store_update_batch(struct store *s, const struct batch *b);
+CO_SUSPENDS int store_update_batch(struct store *s, const struct batch *b);
 
 /* Suspends. -ENOENT. With attempts, events, headers and labels, without request bodies when the job has ended. */
-int store_get(struct store *s, struct uuid7 id, struct job **ret);
+CO_SUSPENDS int store_get(struct store *s, struct uuid7 id, struct job **ret);
 
 struct store_body {
     struct body body; /* inline data or a file name */
@@ -70,7 +72,8 @@ struct store_body {
 };
 void store_body_done(struct store_body *b);
 /* Suspends. The body of a job's step; `step` STEP_MAX: that of its result. -ENOENT. */
-int store_get_body(struct store *s, struct uuid7 id, enum job_step step, struct store_body *ret);
+CO_SUSPENDS int store_get_body(
+        struct store *s, struct uuid7 id, enum job_step step, struct store_body *ret);
 
 struct store_filter {
     unsigned states;                     /* bits 1 << enum job_state, as stored; 0: all */
@@ -94,16 +97,17 @@ void store_page_done(struct store_page *p);
  * (a key; in a batch an index + 1). A page may be short, even empty, and still have a `next`.
  * `full`: attempts, events, result headers too.
  */
-int store_list(struct store *s, const struct store_filter *filter, int64_t from, size_t limit,
-        bool full, struct store_page *ret);
+CO_SUSPENDS int store_list(struct store *s, const struct store_filter *filter, int64_t from,
+        size_t limit, bool full, struct store_page *ret);
 /* Suspends. A batch's ended jobs in finishing order, those with finished_seq > after; full. */
-int store_list_finished(
+CO_SUSPENDS int store_list_finished(
         struct store *s, int64_t batch_key, int64_t after, size_t limit, struct store_page *ret);
 /* Suspends. Jobs that have not ended with key > after, by key, with request bodies, labels, attempts. For the start. */
-int store_list_live(struct store *s, int64_t after, size_t limit, struct store_page *ret);
+CO_SUSPENDS int store_list_live(
+        struct store *s, int64_t after, size_t limit, struct store_page *ret);
 
 /* Suspends. -ENOENT. Its counts are those of the stored states. */
-int store_get_batch(struct store *s, struct uuid7 id, struct batch *ret);
+CO_SUSPENDS int store_get_batch(struct store *s, struct uuid7 id, struct batch *ret);
 struct store_batches {
     struct batch *batches; /* owned */
     size_t n;
@@ -111,5 +115,5 @@ struct store_batches {
 };
 void store_batches_done(struct store_batches *b);
 /* Suspends. Newest first; `running_only` for the start: those not ended, with counts and sums made from their rows. */
-int store_list_batches(
+CO_SUSPENDS int store_list_batches(
         struct store *s, bool running_only, int64_t from, size_t limit, struct store_batches *ret);

@@ -73,7 +73,7 @@ static int list_run(struct op *op, struct sqlite *db)
 
 static const struct op_class list_class = { .run = list_run, .reads = true };
 
-static int list_call(struct store *s, struct list_op *l, struct store_page *ret)
+CO_SUSPENDS static int list_call(struct store *s, struct list_op *l, struct store_page *ret)
 {
     int rc = worker_run(&s->worker, &l->op);
 

@@ -69,6 +69,6 @@ int worker_start(struct worker *w, const struct worker_options *options);
 /* Finishes what waits and ends the thread. */
 void worker_stop(struct worker *w);
 /* Suspends. The operation's result. -EPERM outside of a coroutine: nothing was done. */
-int worker_run(struct worker *w, struct op *op);
+CO_SUSPENDS int worker_run(struct worker *w, struct op *op);
 /* For one that is on the heap. */
 void worker_post(struct worker *w, struct op *op);

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/co/suspends.h"
+
 struct body;
 
 /* Shared; any thread. */
@@ -34,6 +36,6 @@ void body_sink_init(
 /* -EFBIG: only what made max_bytes full was taken. -ENOMEM, or -errno of the file. */
 int body_sink_add(struct body_sink *s, const void *data, size_t n);
 /* Suspends, when there is a file: it and its directory are synced. Hands over to *ret; `s` is empty then. */
-int body_sink_finish(struct body_sink *s, struct body *ret);
+CO_SUSPENDS int body_sink_finish(struct body_sink *s, struct body *ret);
 /* Gives everything up, the file too. Idempotent. */
 void body_sink_drop(struct body_sink *s);

@@ -401,7 +401,7 @@ static struct name *resolver_add(struct resolver *r, const char *host, uint64_t 
 }
 
 /* Suspends. Until the name is not pending. */
-static int name_wait(struct name *n)
+CO_SUSPENDS static int name_wait(struct name *n)
 {
     struct co_scope scope;
     int rc = 0;

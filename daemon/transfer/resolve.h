@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "daemon/co/suspends.h"
 #include "daemon/transfer/address.h"
 
 struct loop;
@@ -31,5 +32,5 @@ struct resolver *resolver_free(struct resolver *r);
  * -ETIMEDOUT: none within 5 s. -EBUSY: too many names at once. -ENOMEM. The first three and -EBUSY
  * come with a sentence in *ret_why that lives for ever.
  */
-int resolver_lookup(
+CO_SUSPENDS int resolver_lookup(
         struct resolver *r, const char *host, struct resolved *ret, const char **ret_why);

@@ -295,7 +295,8 @@ static int transfer_lookup_failed(const struct exchange *x, const struct target 
 }
 
 /* Suspends. 0: where to connect is known and vetted; 1: the attempt says why not. */
-static int transfer_resolve(struct transfer *t, const struct target *target, struct flight *f)
+CO_SUSPENDS static int transfer_resolve(
+        struct transfer *t, const struct target *target, struct flight *f)
 {
     struct attempt *a = &f->answer->attempt;
     const char *why = "";
@@ -330,7 +331,7 @@ static void berth_send(struct berth *b)
 }
 
 /* Suspends, while others are ready: what they start goes out in the same message. */
-static void transfer_depart(struct berth *b, struct flight *f)
+CO_SUSPENDS static void transfer_depart(struct berth *b, struct flight *f)
 {
     list_append(&b->departing, &f->node);
     b->n_departing++;
@@ -342,7 +343,7 @@ static void transfer_depart(struct berth *b, struct flight *f)
 }
 
 /* Suspends. One that was told to stop is back soon. */
-static void flight_await_stopped(struct flight *f)
+CO_SUSPENDS static void flight_await_stopped(struct flight *f)
 {
     struct co_scope shield;
 
@@ -352,7 +353,8 @@ static void flight_await_stopped(struct flight *f)
 }
 
 /* Suspends. */
-static int transfer_pump(struct transfer *t, const struct target *target, struct flight *f)
+CO_SUSPENDS static int transfer_pump(
+        struct transfer *t, const struct target *target, struct flight *f)
 {
     struct berth *berth = transfer_choose(t, target);
     int rc;
@@ -371,7 +373,7 @@ static int transfer_pump(struct transfer *t, const struct target *target, struct
 }
 
 /* Suspends. -ETIMEDOUT: its turn did not come in time; then it is late, but not out. */
-static int transfer_await_turn(struct crew *c, struct flight *f)
+CO_SUSPENDS static int transfer_await_turn(struct crew *c, struct flight *f)
 {
     struct co_scope scope;
     int rc;
@@ -384,7 +386,8 @@ static int transfer_await_turn(struct crew *c, struct flight *f)
 }
 
 /* Suspends. */
-static int transfer_execute(struct crew *c, const struct target *target, struct flight *f)
+CO_SUSPENDS static int transfer_execute(
+        struct crew *c, const struct target *target, struct flight *f)
 {
     int rc = crew_start(c, f, transfer_hash(target));
 
@@ -411,7 +414,8 @@ static int transfer_execute(struct crew *c, const struct target *target, struct 
 }
 
 /* Suspends. The flight is back when this returns, whatever it returns. */
-static int transfer_fly(struct transfer *t, const struct target *target, struct flight *f)
+CO_SUSPENDS static int transfer_fly(
+        struct transfer *t, const struct target *target, struct flight *f)
 {
     struct crew *c = t->crews[f->x->executor];
 
@@ -421,7 +425,7 @@ static int transfer_fly(struct transfer *t, const struct target *target, struct 
 }
 
 /* Suspends. What came of the body is the caller's, unless the exchange was stopped or we failed. */
-static int transfer_finish_body(struct flight *f)
+CO_SUSPENDS static int transfer_finish_body(struct flight *f)
 {
     struct attempt *a = &f->answer->attempt;
     enum failure failure = a->error.failure;

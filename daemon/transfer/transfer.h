@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "daemon/base/error.h"
+#include "daemon/co/suspends.h"
 #include "daemon/model/attempt.h"
 #include "daemon/model/job.h"
 
@@ -72,4 +73,4 @@ void answer_done(struct answer *a);
  * no file unless body.file says so. -ECANCELED: the exchange was stopped, and *ret holds what was
  * recorded until then. -ENOMEM.
  */
-int transfer_run(struct transfer *t, const struct exchange *x, struct answer *ret);
+CO_SUSPENDS int transfer_run(struct transfer *t, const struct exchange *x, struct answer *ret);

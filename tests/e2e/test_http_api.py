@@ -39,7 +39,7 @@ class Requests(RequestCase):
     def test_paths(self):
         """Paths that are not there, and calls of later work, are 404."""
         for path in ("/", "/v1", "/v1/", "/v1/job", "/v1/jobs/", "/v1/jobs/x/y/z", "/v2/jobs",
-                     "/v1/tasks", "/metrics", "/openapi.json", "/favicon.ico", "//v1/jobs",
+                     "/v1/task", "/metrics", "/openapi.json", "/favicon.ico", "//v1/jobs",
                      "/v1/jobs/../jobs", "/livez/"):
             with self.subTest(path):
                 self.check_problem(self.api.get(path), 404)

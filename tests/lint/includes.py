@@ -27,7 +27,7 @@ FOLDERS = {
 # Behind these everybody sees one face only.
 FACES = {
     'daemon/co/': {'daemon/co/co.h', 'daemon/co/task.h', 'daemon/co/scope.h', 'daemon/co/sync.h',
-                   'daemon/co/wait.h', 'daemon/co/info.h'},
+                   'daemon/co/wait.h', 'daemon/co/info.h', 'daemon/co/suspends.h'},
     'daemon/engine/': {'daemon/engine/service.h'},
     'daemon/store/': {'daemon/store/store.h'},
     'daemon/transfer/': {'daemon/transfer/transfer.h', 'daemon/transfer/egress.h'},
@@ -38,6 +38,8 @@ FACES = {
 # Foreign headers by prefix, and the files that are their home.
 HOMES = {
     'event2/': {'daemon/base/loop.c', 'daemon/base/loop.h'},
+    'dwarf.h': {'daemon/base/debuginfo_libdw.c'},
+    'elfutils/': {'daemon/base/debuginfo_libdw.c'},
     'systemd/': {'daemon/base/log.c', 'daemon/base/notify.c'},
     'curl/': {'daemon/transfer/easy.h', 'daemon/transfer/egress_url.c', 'daemon/transfer/lines.h',
               'daemon/transfer/outcome.h', 'daemon/transfer/pump.c',

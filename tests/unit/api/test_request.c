@@ -176,7 +176,7 @@ static void routes_are_found(void **state)
     assert_string_equal(allow, "POST");
     for (size_t i = 0; i < 9; i++) {
         static const char *const none[] = { "/", "/v1", "/v1/jobs/", "/v1/jobs//body",
-            "/v1/jobs/a/retry", "/v1/jobs/a/b/c", "/v1/tasks", "/metrics", "/openapi.json" };
+            "/v1/jobs/a/retry", "/v1/jobs/a/b/c", "/v1/task", "/metrics", "/openapi.json" };
 
         assert_int_equal(route_find("GET", none[i], &route, &id, &n, allow), -ENOENT);
     }

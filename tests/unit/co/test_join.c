@@ -322,6 +322,102 @@ CO_TEST(each_cancel_of_the_waiter_reaches_its_task)
     return 0;
 }
 
+/* The task ends in the same turn, but after the waiter was cancelled: that is what counts. */
+CO_TEST(a_cancellation_before_the_end_is_first)
+{
+    struct co_task t, waiter;
+
+    spawn_runners(&t, 1);
+    seen.other = t;
+    waiter = test_spawn(await_one, NULL);
+    test_settle();
+    co_event_set(&seen.go[0]); /* t is ready, and runs after us */
+    assert_int_equal(co_cancel(waiter), 0);
+    assert_int_equal(test_await(waiter), -ECANCELED);
+
+    spawn_runners(&t, 1);
+    co_event_set(&seen.go[0]);
+    assert_int_equal(test_await(test_spawn(await_one, NULL)), -ESRCH); /* the handle was used up */
+    assert_int_equal(test_await(t), 10);
+    return 0;
+}
+
+static int await_in_shield(void *arg)
+{
+    struct co_scope s;
+
+    (void)arg;
+    co_scope_open(&s, co_deadline(MS), CO_SHIELD);
+    seen.rc = co_await(seen.other, NULL);
+    return co_scope_close(&s, seen.rc);
+}
+
+/* Counts how often it was cancelled before the event. */
+static int count_cancels(void *arg)
+{
+    int n = 0;
+
+    while (co_event_wait(arg) < 0 && co_uncancel() == 0)
+        n++;
+    return n;
+}
+
+CO_TEST(a_shielded_wait_is_not_roused_from_outside)
+{
+    struct co_task t = test_spawn(count_cancels, &seen.go[0]), waiter;
+
+    seen.other = t;
+    assert_int_equal(co_keep(t), 0);
+    waiter = test_spawn(await_in_shield, NULL);
+    assert_int_equal(co_sleep(3 * MS), 0); /* its own deadline has cancelled t, once */
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(co_cancel(waiter), 0);
+        test_settle();
+    }
+    co_event_set(&seen.go[0]);
+    assert_int_equal(test_await(t), 1);
+    assert_int_equal(test_await(waiter), -ECANCELED);
+    return 0;
+}
+
+static int fail_with(void *arg)
+{
+    int rc = co_event_wait(&seen.go[0]);
+
+    return rc < 0 ? rc : (int)(intptr_t)arg;
+}
+
+CO_TEST(gather_returns_the_first_of_several_errors)
+{
+    struct co_task t[3];
+    int results[3];
+
+    t[0] = test_spawn(fail_with, (void *)(intptr_t)-EIO);
+    t[1] = test_spawn(fail_with, (void *)(intptr_t)-EPIPE);
+    t[2] = test_spawn(fail_with, (void *)(intptr_t)-ENOSPC);
+    set_later(0);
+    assert_int_equal(co_gather(t, 3, results, 0), -EIO);
+    assert_int_equal(co_count(), 1);
+    return 0;
+}
+
+static int wait_for_other(void *arg)
+{
+    (void)arg;
+    return co_wait_for(seen.other, co_deadline(MS), NULL);
+}
+
+CO_TEST(each_waits_for_the_other_is_a_deadlock)
+{
+    struct co_task t;
+
+    seen.other = co_self();
+    t = test_spawn(wait_for_other, NULL);
+    assert_int_equal(co_wait_for(t, co_deadline(10000 * MS), &seen.rc), 0);
+    assert_int_equal(seen.rc, -EDEADLK);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +433,10 @@ int main(void)
         cmocka_unit_test_setup(tasks_come_in_the_order_of_their_end, reset),
         cmocka_unit_test_setup(hooks_are_called_at_the_end_in_their_order, reset),
         cmocka_unit_test_setup(each_cancel_of_the_waiter_reaches_its_task, reset),
+        cmocka_unit_test_setup(a_cancellation_before_the_end_is_first, reset),
+        cmocka_unit_test_setup(a_shielded_wait_is_not_roused_from_outside, reset),
+        cmocka_unit_test_setup(gather_returns_the_first_of_several_errors, reset),
+        cmocka_unit_test_setup(each_waits_for_the_other_is_a_deadlock, reset),
     };
 
     return cmocka_run_group_tests_name("co/join", tests, NULL, NULL);

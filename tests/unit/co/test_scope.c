@@ -455,6 +455,56 @@ CO_TEST(what_is_taken_back_is_over)
     return 0;
 }
 
+static int cancels_seen(void *arg)
+{
+    (void)co_sleep_until(CO_NEVER);
+    *(unsigned *)arg = co_cancelling(co_self());
+    return 0;
+}
+
+CO_TEST(cancelling_a_group_twice_cancels_a_child_once)
+{
+    unsigned n = 0;
+    struct co_group g;
+
+    co_group_open(&g);
+    assert_int_equal(co_group_spawn(&g, "a", cancels_seen, &n, NULL), 0);
+    assert_int_equal(co_yield(), 0);
+    co_group_cancel(&g);
+    co_group_cancel(&g);
+    assert_int_equal(co_group_close(&g, 0), 0);
+    assert_int_equal(n, 1);
+    return 0;
+}
+
+static int wait_for_event(void *arg)
+{
+    return co_event_wait(arg);
+}
+
+static int close_group(void *arg)
+{
+    struct co_group g;
+
+    co_group_open(&g);
+    assert_int_equal(co_group_spawn(&g, "a", wait_for_event, arg, NULL), 0);
+    return co_group_close(&g, 0);
+}
+
+CO_TEST(a_cancellation_while_the_last_child_ends_is_not_lost)
+{
+    struct co_event go;
+    struct co_task t;
+
+    co_event_init(&go);
+    t = test_spawn(close_group, &go);
+    test_settle();
+    co_event_set(&go); /* the child is ready, and runs after us */
+    assert_int_equal(co_cancel(t), 0);
+    assert_int_equal(test_await(t), -ECANCELED);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -483,6 +533,8 @@ int main(void)
         cmocka_unit_test(a_group_closed_with_an_error_cancels_its_children),
         cmocka_unit_test(a_group_keeps_the_errors_of_its_children),
         cmocka_unit_test(what_is_taken_back_is_over),
+        cmocka_unit_test(cancelling_a_group_twice_cancels_a_child_once),
+        cmocka_unit_test(a_cancellation_while_the_last_child_ends_is_not_lost),
     };
 
     return cmocka_run_group_tests_name("co/scope", tests, NULL, NULL);

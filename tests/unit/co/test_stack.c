@@ -95,7 +95,7 @@ static void without_markers_guards_are_protected_pages(void **state)
     int fds[2];
 
     s->guard = CO_GUARD_PROTECT;
-    s->max_protected = 2;
+    s->max_protected = s->n_protected + 2;
     assert_int_equal(pipe(fds), 0);
     for (int i = 0; i < 2; i++) {
         stacks[i] = base = co_stack_get(s);

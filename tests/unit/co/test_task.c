@@ -2,11 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "daemon/co/sanitizer.h"
 
 static struct {
     char order[16];
@@ -428,42 +423,6 @@ CO_TEST(ten_thousand_parked_tasks)
     return 0;
 }
 
-static int spawn_until_there_is_no_memory(void *arg)
-{
-    static struct co_task tasks[N_PARKED];
-    int n = 0, rc;
-
-    while ((rc = co_spawn("test", parked, arg, &tasks[n])) == 0)
-        n++;
-    assert_int_equal(rc, -ENOMEM);
-    for (int i = 0; i < n; i++)
-        assert_int_equal(co_cancel(tasks[i]), 0);
-    assert_int_equal(co_gather(tasks, (size_t)n, NULL, CO_KEEP_ERRORS), 0);
-    return test_await(test_spawn(test_return, (void *)(intptr_t)n));
-}
-
-/* In a process of its own, with room for a few arenas of stacks. */
-static void without_memory_there_are_no_more_tasks(void **state)
-{
-    struct rlimit limit = { 400 << 20, 400 << 20 };
-    unsigned n = 0;
-    int status;
-    pid_t pid;
-
-    (void)state;
-#if defined(SANITIZER_ADDRESS) || defined(SANITIZER_THREAD)
-    skip(); /* they need terabytes of addresses */
-#endif
-    pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        setrlimit(RLIMIT_AS, &limit);
-        _exit(test_run(N_PARKED, 0, spawn_until_there_is_no_memory, &n) >= 1024 ? 0 : 1);
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
-}
-
 CO_TEST(stacks_and_slots_are_used_again)
 {
     struct co_task t = { 0 };
@@ -602,7 +561,6 @@ int main(void)
         cmocka_unit_test_setup(there_is_a_limit_to_tasks, reset),
         cmocka_unit_test_setup(the_end_of_the_first_task_ends_all, reset),
         cmocka_unit_test_setup(ten_thousand_parked_tasks, reset),
-        cmocka_unit_test_setup(without_memory_there_are_no_more_tasks, reset),
         cmocka_unit_test_setup(stacks_and_slots_are_used_again, reset),
         cmocka_unit_test_setup(an_eager_task_runs_at_once, reset),
         cmocka_unit_test_setup(variables_are_inherited_and_ones_own, reset),

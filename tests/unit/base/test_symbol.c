@@ -1,0 +1,109 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daemon/base/symbol.h"
+
+/* Where it was called from. */
+__attribute__((noinline)) static uintptr_t here(void)
+{
+    return (uintptr_t)__builtin_return_address(0);
+}
+
+/* Something follows the call, or that would be a jump. */
+static inline __attribute__((always_inline)) uintptr_t inlined(void)
+{
+    volatile uintptr_t address = here();
+
+    return address;
+}
+
+static const int outer_calls = __LINE__ + 4;
+
+__attribute__((noinline)) static uintptr_t outer(void)
+{
+    uintptr_t address = inlined();
+
+    return address;
+}
+
+static int setup(void **state)
+{
+    struct symbols *s;
+
+    assert_int_equal(symbols_new(&s), 0);
+    *state = s;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    symbols_free(*state);
+    return 0;
+}
+
+static void a_return_address_is_the_line_of_its_call(void **state)
+{
+    uintptr_t address = here();
+    int line = __LINE__ - 1;
+    char *const *texts, *end;
+
+    assert_int_equal(symbols_find(*state, address, &texts), 1);
+    end = strrchr(texts[0], ':');
+    assert_int_equal(strncmp(texts[0], "a_return_address_is_the_line_of_its_call (", 42), 0);
+    assert_non_null(strstr(texts[0], "tests/unit/base/test_symbol.c:"));
+    assert_int_equal(strtol(end + 1, NULL, 10), line);
+}
+
+static void inlined_functions_are_told_apart(void **state)
+{
+    char *const *texts;
+
+    assert_int_equal(symbols_find(*state, outer(), &texts), 2);
+    assert_int_equal(strncmp(texts[0], "inlined (", 9), 0);
+    assert_int_equal(strncmp(texts[1], "outer (", 7), 0);
+    assert_non_null(strstr(texts[1], "test_symbol.c:"));
+    assert_int_equal(strtol(strrchr(texts[1], ':') + 1, NULL, 10), outer_calls);
+}
+
+static void what_was_found_is_kept(void **state)
+{
+    uintptr_t address = outer();
+    char *const *first, *const *again;
+
+    assert_int_equal(symbols_find(*state, address, &first), 2);
+    for (uintptr_t i = 1; i < 200; i++)
+        assert_true(symbols_find(*state, address + i * 16, &again) > 0);
+    assert_int_equal(symbols_find(*state, address, &again), 2);
+    assert_ptr_equal(first, again);
+}
+
+/* A library without debug information, and addresses in nothing at all. */
+static void an_address_is_told_somehow(void **state)
+{
+    char *const *texts;
+
+    assert_int_equal(symbols_find(*state, (uintptr_t)strtol + 5, &texts), 1);
+    assert_true(texts[0][0] && strchr(texts[0], ' ') == NULL ? strstr(texts[0], "+0x") != NULL
+                                                             : strchr(texts[0], ':') != NULL);
+    assert_int_equal(symbols_find(*state, 16, &texts), 1);
+    assert_string_equal(texts[0], "?+0x10");
+    assert_int_equal(symbols_find(*state, 0, &texts), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_return_address_is_the_line_of_its_call, setup, teardown),
+        cmocka_unit_test_setup_teardown(inlined_functions_are_told_apart, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_found_is_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_address_is_told_somehow, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
