@@ -157,7 +157,7 @@ void fiber_describe(const struct fiber *f, struct co_info *ret)
 static int info_find(struct co_task t, const struct fiber **ret)
 {
     struct co_slot *slot;
-    int rc = co_slot_of_task(t, &slot);
+    int rc = co_slot_of_task(co_thread_loop, t, &slot);
 
     if (rc < 0)
         return rc;

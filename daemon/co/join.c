@@ -60,7 +60,7 @@ static bool fiber_waits_for(struct fiber *f, const struct fiber *other)
 int co_member_watch(struct co_member *m, struct co_task t, const struct fiber *f)
 {
     struct co_slot *slot;
-    int rc = co_slot_of_task(t, &slot);
+    int rc = co_slot_of_task(co_thread_loop, t, &slot);
 
     m->task = t;
     m->pending = false;

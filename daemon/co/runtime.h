@@ -1,6 +1,7 @@
 /* What the files of the runtime share; nothing outside of this folder includes it. */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -169,10 +170,34 @@ static inline struct co_slot *co_slot_find(const struct co_loop *l, uint32_t i, 
     return i < l->n_slots && l->slots[i].gen == gen ? &l->slots[i] : NULL;
 }
 
-/* The slot of a task of the calling thread. -ESRCH, -EINVAL. */
-int co_slot_of_task(struct co_task t, struct co_slot **ret);
+/* A future's handle was given for a task's. */
+void co_slot_misused(const struct co_loop *l);
+
+/* The slot of a task. -ESRCH, -EINVAL. */
+static inline int co_slot_of_task(const struct co_loop *l, struct co_task t, struct co_slot **ret)
+{
+    struct co_slot *slot = l ? co_slot_find(l, t.slot, t.gen) : NULL;
+
+    if (!slot)
+        return -ESRCH;
+    if (__builtin_expect(slot->kind == SLOT_FUTURE, 0)) {
+        co_slot_misused(l);
+        return -EINVAL;
+    }
+    *ret = slot;
+    return 0;
+}
+
 /* One await less is owed to a task that has ended; the last one frees the slot. */
-void co_slot_used(struct co_loop *l, uint32_t i);
+static inline void co_slot_used(struct co_loop *l, uint32_t i)
+{
+    struct co_slot *slot = &l->slots[i];
+
+    if (slot->owed > 0)
+        slot->owed--;
+    if (slot->owed == 0)
+        co_slot_free(l, i);
+}
 
 /* task.c */
 

@@ -52,28 +52,8 @@ void co_slot_free(struct co_loop *l, uint32_t i)
     l->free_slot = i;
 }
 
-int co_slot_of_task(struct co_task t, struct co_slot **ret)
+void co_slot_misused(const struct co_loop *l)
 {
-    struct co_loop *l = co_current();
-    struct co_slot *slot = l ? co_slot_find(l, t.slot, t.gen) : NULL;
-
-    if (!slot)
-        return -ESRCH;
-    if (slot->kind == SLOT_FUTURE) {
-        if (l->debug)
-            co_debug_misuse("a future's handle was given for a task's", -EINVAL);
-        return -EINVAL;
-    }
-    *ret = slot;
-    return 0;
-}
-
-void co_slot_used(struct co_loop *l, uint32_t i)
-{
-    struct co_slot *slot = &l->slots[i];
-
-    if (slot->owed > 0)
-        slot->owed--;
-    if (slot->owed == 0)
-        co_slot_free(l, i);
+    if (l->debug)
+        co_debug_misuse("a future's handle was given for a task's", -EINVAL);
 }

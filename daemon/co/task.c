@@ -137,7 +137,7 @@ int fiber_start(struct co_loop *l, const char *name, co_fn fn, void *arg, struct
 
 int co_spawn(const char *name, co_fn fn, void *arg, struct co_task *ret)
 {
-    struct co_loop *l = co_current();
+    struct co_loop *l = co_thread_loop;
     struct fiber *f;
     int rc;
 
@@ -153,7 +153,7 @@ int co_spawn(const char *name, co_fn fn, void *arg, struct co_task *ret)
 
 int co_spawn_detached(const char *name, co_fn fn, void *arg)
 {
-    struct co_loop *l = co_current();
+    struct co_loop *l = co_thread_loop;
     struct fiber *f;
 
     return l ? fiber_start(l, name, fn, arg, &f) : fiber_absent();
@@ -183,7 +183,7 @@ int co_spawn_eager(const char *name, co_fn fn, void *arg, struct co_task *ret)
 int co_keep(struct co_task t)
 {
     struct co_slot *slot;
-    int rc = co_slot_of_task(t, &slot);
+    int rc = co_slot_of_task(co_thread_loop, t, &slot);
 
     if (rc == 0)
         slot->owed++;
@@ -193,12 +193,12 @@ int co_keep(struct co_task t)
 int co_detach(struct co_task t)
 {
     struct co_slot *slot;
-    int rc = co_slot_of_task(t, &slot);
+    int rc = co_slot_of_task(co_thread_loop, t, &slot);
 
     if (rc < 0)
         return rc;
     if (slot->kind == SLOT_ENDED)
-        co_slot_used(co_current(), t.slot);
+        co_slot_used(co_thread_loop, t.slot);
     else if (slot->owed > 0)
         slot->owed--;
     else
@@ -209,7 +209,7 @@ int co_detach(struct co_task t)
 int co_cancel(struct co_task t)
 {
     struct co_slot *slot;
-    int rc = co_slot_of_task(t, &slot);
+    int rc = co_slot_of_task(co_thread_loop, t, &slot);
 
     if (rc == 0 && slot->kind == SLOT_TASK)
         fiber_cancel(slot->fiber);
@@ -236,7 +236,7 @@ struct fiber *fiber_find(const struct co_loop *l, struct co_task t)
 
 unsigned co_cancelling(struct co_task t)
 {
-    struct co_loop *l = co_current();
+    struct co_loop *l = co_thread_loop;
     const struct fiber *f = l ? fiber_find(l, t) : NULL;
 
     return f ? f->cancels : 0;
@@ -245,17 +245,17 @@ unsigned co_cancelling(struct co_task t)
 int co_done(struct co_task t)
 {
     struct co_slot *slot;
-    int rc = co_slot_of_task(t, &slot);
+    int rc = co_slot_of_task(co_thread_loop, t, &slot);
 
     return rc < 0 ? rc : slot->kind == SLOT_ENDED;
 }
 
 int co_on_done(struct co_task t, struct co_hook *h)
 {
-    struct co_loop *l = co_current();
+    struct co_loop *l = co_thread_loop;
     struct fiber *self;
     struct co_slot *slot;
-    int rc = co_slot_of_task(t, &slot);
+    int rc = co_slot_of_task(co_thread_loop, t, &slot);
 
     list_init(&h->node);
     if (rc < 0)
