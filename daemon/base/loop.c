@@ -117,8 +117,9 @@ int loop_watch_set(struct loop_watch *w, unsigned events)
     if (events & LOOP_CLOSED)
         what |= EV_CLOSED | EV_ET;
     event_assign(&w->event, w->loop->base, w->fd, what, loop_watch_ready, w);
+    errno = 0;
     if (event_add(&w->event, NULL) < 0)
-        return -ENOMEM;
+        return errno ? -errno : -ENOMEM;
     w->events = events;
     return 0;
 }

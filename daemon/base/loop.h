@@ -47,7 +47,7 @@ int loop_turn(struct loop *l, int64_t timeout_us);
 /* The descriptor stays the caller's; call loop_watch_done() before it is closed. */
 void loop_watch_init(struct loop_watch *w, struct loop *l, int fd,
         void (*ready)(struct loop_watch *w, unsigned events));
-/* Level triggered and persistent until changed; 0 stops it. -ENOMEM. */
+/* Level triggered and persistent until changed; 0 stops it. -ENOMEM, or -errno of epoll_ctl(2). */
 int loop_watch_set(struct loop_watch *w, unsigned events);
 void loop_watch_done(struct loop_watch *w);
 

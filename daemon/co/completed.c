@@ -1,4 +1,5 @@
 /* Tasks in the order of their end: each member's hook moves it to the list of those that have ended. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -12,8 +13,7 @@ static void completed_ended(struct co_hook *hook, int rc)
     m->pending = false;
     m->result = rc;
     list_append(&c->ended, &hook->node);
-    if (c->waiter)
-        co_waiter_choose(c->waiter);
+    co_waiters_choose(&c->waiters);
 }
 
 int co_completed_open(struct co_completed *c, const struct co_task *tasks, size_t n)
@@ -23,6 +23,7 @@ int co_completed_open(struct co_completed *c, const struct co_task *tasks, size_
 
     *c = (struct co_completed){ 0 };
     list_init(&c->ended);
+    list_init(&c->waiters);
     c->members = calloc(n ? n : 1, sizeof(*c->members));
     if (!c->members)
         return -ENOMEM;
@@ -54,19 +55,20 @@ int co_completed_next(struct co_completed *c, size_t *ret_index, int *ret_result
 
     if (rc < 0)
         return rc;
+    while (c->n_left > 0 && list_empty(&c->ended)) {
+        co_waiter_wait(&w, f, &c->waiters, CO_AWAITS_TASKS, c);
+        if (f->cancelled) {
+            if (w.chosen && !list_empty(&c->ended))
+                co_waiters_choose(&c->waiters); /* somebody else's turn */
+            return -ECANCELED;
+        }
+    }
     if (c->n_left == 0)
         return -ENOENT;
-    if (list_empty(&c->ended)) {
-        w = (struct co_waiter){ .fiber = f };
-        list_init(&w.node);
-        c->waiter = &w;
-        fiber_park(f, false, CO_AWAITS_TASKS, c);
-        c->waiter = NULL;
-        if (f->cancelled)
-            return -ECANCELED;
-    }
     m = list_entry(list_pop(&c->ended), struct co_member, hook.node);
-    c->n_left--;
+    if (--c->n_left == 0)
+        while (co_waiters_choose(&c->waiters)) /* there is nothing more to wait for */
+            ;
     (void)co_detach(m->task);
     *ret_index = (size_t)(m - c->members);
     if (ret_result)
@@ -76,9 +78,11 @@ int co_completed_next(struct co_completed *c, size_t *ret_index, int *ret_result
 
 void co_completed_close(struct co_completed *c)
 {
+    assert(list_empty(&c->waiters));
     for (size_t i = 0; i < c->n; i++)
         list_remove(&c->members[i].hook.node);
     free(c->members);
     *c = (struct co_completed){ 0 };
     list_init(&c->ended);
+    list_init(&c->waiters);
 }

@@ -18,6 +18,8 @@ int co_group_spawn(struct co_group *g, const char *name, co_fn fn, void *arg, st
 
     if (!l)
         return fiber_absent();
+    if (!g->scope.open)
+        return -EINVAL;
     if (g->scope.cancelled)
         return -ECANCELED;
     rc = fiber_start(l, name, fn, arg, &f);
@@ -63,14 +65,17 @@ static bool group_join(struct co_group *g, struct fiber *f)
     list_init(&w.node);
     g->joiner = &w;
     f->joined = g;
-    if (!cut) {
-        fiber_park(f, false, CO_AWAITS_GROUP, g);
-        cut = !w.chosen;
+    list_for_each (node, &g->children)
+        co_join_break(list_entry(node, struct fiber, sibling), f);
+    while (g->n_children > 0) {
+        if (cut)
+            co_group_cancel(g);
+        w.chosen = false;
+        fiber_park(f, cut, CO_AWAITS_GROUP, g);
+        cut = cut || !w.chosen;
     }
     if (cut)
         co_group_cancel(g);
-    while (g->n_children > 0)
-        fiber_park(f, true, CO_AWAITS_GROUP, g);
     f->joined = NULL;
     g->joiner = NULL;
     return cut;

@@ -122,11 +122,12 @@ size_t fiber_awaited(const struct fiber *f, struct co_task *ret, size_t max)
         n_members = completed->n;
     }
     for (size_t i = 0; i < n_members; i++)
-        if (members[i].pending)
+        if (members[i].pending && fiber_find(f->loop, members[i].task))
             awaited_add(members[i].task, ret, max, &n);
     if (f->joined)
         list_for_each (node, &f->joined->children)
-            awaited_add(list_entry(node, struct fiber, sibling)->handle, ret, max, &n);
+            if (list_entry(node, struct fiber, sibling)->state != FIBER_ENDED)
+                awaited_add(list_entry(node, struct fiber, sibling)->handle, ret, max, &n);
     return n;
 }
 

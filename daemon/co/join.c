@@ -37,6 +37,12 @@ static void walk_awaited(struct fiber **list, const struct fiber *f, uint64_t wa
             walk_push(list, list_entry(node, struct fiber, sibling), walk);
 }
 
+/* Most tasks are not, when they begin to wait: then there is no cycle, and nothing to search. */
+static bool fiber_is_awaited(const struct fiber *f)
+{
+    return !list_empty(&f->hooks) || (f->group && f->group->joiner);
+}
+
 /* Whether `f` waits, over however many tasks, for `other`. */
 static bool fiber_waits_for(struct fiber *f, const struct fiber *other)
 {
@@ -45,7 +51,7 @@ static bool fiber_waits_for(struct fiber *f, const struct fiber *other)
 
     if (f == other)
         return true;
-    if (!f->join && !f->joined)
+    if ((!f->join && !f->joined) || !fiber_is_awaited(other))
         return false;
     walk = ++f->loop->walk;
     walk_push(&list, f, walk);
@@ -70,7 +76,7 @@ int co_member_watch(struct co_member *m, struct co_task t, const struct fiber *f
         m->result = slot->result;
         return 0;
     }
-    if (fiber_waits_for(slot->fiber, f))
+    if (f && fiber_waits_for(slot->fiber, f))
         return -EDEADLK;
     m->pending = true;
     list_append(&slot->fiber->hooks, &m->hook.node);
@@ -101,6 +107,14 @@ static void join_count(struct co_join *j, struct co_member *m, int rc)
     j->left--;
 }
 
+static void join_wake(struct co_join *j)
+{
+    if (!join_over(j) || j->fiber->state != FIBER_PARKED)
+        return; /* or the waiter's cancellation was first */
+    j->met = true;
+    fiber_ready(j->fiber);
+}
+
 static void join_ended(struct co_hook *hook, int rc)
 {
     struct co_member *m = CONTAINER_OF(hook, struct co_member, hook);
@@ -108,13 +122,10 @@ static void join_ended(struct co_hook *hook, int rc)
     struct co_slot *slot = &j->fiber->loop->slots[m->task.slot];
 
     m->pending = false;
-    if (!j->keeps && slot->owed > 1) /* one is the end's own */
+    if (!j->keeps && slot->owed > 0)
         slot->owed--;
     join_count(j, m, rc);
-    if (!join_over(j) || j->fiber->state != FIBER_PARKED)
-        return; /* or the waiter's cancellation was first */
-    j->met = true;
-    fiber_ready(j->fiber);
+    join_wake(j);
 }
 
 static int join_add(struct co_join *j, struct co_member *m, struct co_task t)
@@ -180,12 +191,40 @@ static inline __attribute__((always_inline)) int join_wait(struct co_join *j, en
 {
     int rc = join_park(j, awaits);
 
-    if (rc == 0)
-        return 0;
-    j->fiber->join = j;
-    rc = join_cancel(j, awaits);
-    j->fiber->join = NULL;
+    if (__builtin_expect(rc == -ECANCELED, 0)) {
+        j->fiber->join = j;
+        rc = join_cancel(j, awaits);
+        j->fiber->join = NULL;
+    }
     return rc;
+}
+
+/* One that waits for `f` and that the last search came by. */
+static struct co_member *join_on_the_way(const struct fiber *f)
+{
+    list_for_each (node, &f->hooks) {
+        struct co_hook *hook = list_entry(node, struct co_hook, node);
+        struct co_member *m = CONTAINER_OF(hook, struct co_member, hook);
+
+        if (hook->ended == join_ended && m->join->fiber->walk == f->loop->walk)
+            return m;
+    }
+    return NULL;
+}
+
+void co_join_break(struct fiber *child, struct fiber *f)
+{
+    while (fiber_waits_for(child, f)) {
+        struct co_member *m = join_on_the_way(f);
+
+        if (!m)
+            return; /* it is for the end of a group that it waits */
+        list_remove(&m->hook.node);
+        m->pending = false;
+        m->join->broken = true;
+        join_count(m->join, m, -EDEADLK);
+        join_wake(m->join);
+    }
 }
 
 int co_await_task(struct co_task t, int *ret_result)
@@ -200,6 +239,8 @@ int co_await_task(struct co_task t, int *ret_result)
     rc = join_add(&j, &m, t);
     if (rc == 0)
         rc = join_wait(&j, CO_AWAITS_TASK);
+    if (rc == 0 && j.broken)
+        rc = -EDEADLK;
     if (rc == 0 && ret_result)
         *ret_result = m.result;
     return rc;
@@ -218,6 +259,8 @@ int co_shield(struct co_task t, int *ret_result)
     if (rc == 0)
         rc = join_park(&j, CO_AWAITS_TASK);
     join_leave(&j);
+    if (rc == 0 && j.broken)
+        rc = -EDEADLK;
     if (rc == 0 && ret_result)
         *ret_result = m.result;
     return rc == -ECANCELED ? fiber_refuse(f) : rc;
@@ -244,6 +287,8 @@ int co_wait_for(struct co_task t, int64_t deadline_ns, int *ret_result)
     /* It ended well in spite of the deadline. */
     if (rc == -ETIMEDOUT && m.result != -ECANCELED)
         rc = 0;
+    if (rc == 0 && j.broken)
+        rc = -EDEADLK;
     if (rc == 0 && ret_result)
         *ret_result = m.result;
     return rc;
@@ -337,6 +382,8 @@ int co_wait(const struct co_task *tasks, size_t n, enum co_when when, int64_t de
     if (rc == 0)
         rc = wait_until(&j, deadline_ns);
     join_leave(&j);
+    if (rc == 0 && j.broken)
+        rc = -EDEADLK;
     if (rc == 0 && ret_done)
         *ret_done = n - j.left;
     members_free(members, few);

@@ -157,6 +157,9 @@ static void co_loop_done(struct co_loop *l)
     mailbox_done(&l->mailbox);
     co_stacks_done(&l->stacks);
     heap_done(&l->timers);
+    for (uint32_t i = 0; i < l->n_slots; i++)
+        if (l->slots[i].kind == SLOT_FUTURE)
+            free(l->slots[i].promise);
     free(l->ready.slots);
     free(l->slots);
     if (l->own_loop)

@@ -94,6 +94,7 @@ struct co_join {
     bool keeps;        /* co_wait(): uses no handles up, and a cancelled task is no error */
     bool firm;         /* nothing but the tasks' end ends it: a cycle of these is a deadlock */
     bool met;          /* it was over before the waiter was cancelled */
+    bool broken;       /* one of the tasks turned out to wait for the waiter */
     int error;         /* the first one */
 };
 
@@ -117,6 +118,7 @@ struct co_slot {
         uint32_t next_free; /* SLOT_FREE, whose generation no handle has */
     };
     uint8_t kind;
+    bool telling; /* SLOT_ENDED, and its hooks are being called: it stays until that is over */
 };
 
 /* Tasks that can run, in order; a power of two, and room for all tasks there are. */
@@ -195,7 +197,7 @@ static inline void co_slot_used(struct co_loop *l, uint32_t i)
 
     if (slot->owed > 0)
         slot->owed--;
-    if (slot->owed == 0)
+    if (slot->owed == 0 && !slot->telling)
         co_slot_free(l, i);
 }
 
@@ -235,6 +237,9 @@ void co_group_ended(struct co_group *g, struct fiber *f, int rc);
 int co_member_watch(struct co_member *m, struct co_task t, const struct fiber *f);
 /* Never mind. `used`: and the handle is used up. */
 void co_member_leave(struct co_member *m, struct co_loop *l, bool used);
+
+/* Those whose wait for `f` keeps `child` from its end, for which `f` is to wait, get -EDEADLK. */
+void co_join_break(struct fiber *child, struct fiber *f);
 
 /* sync.c */
 

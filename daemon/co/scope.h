@@ -63,7 +63,7 @@ struct co_group {
 /* Opens a scope (no deadline) whose children end before it does. */
 CO_SUSPENDS void co_group_open(struct co_group *g);
 /*
- * As co_spawn(); -ECANCELED once the group is cancelled. A child that ends with an error other than
+ * As co_spawn(); -ECANCELED once the group is cancelled, -EINVAL unless it is open. A child that ends with an error other than
  * -ECANCELED cancels the group. `ret` may be NULL; the group owns the handle: others may co_await()
  * it while the child runs, and later only after co_keep().
  */

@@ -37,6 +37,7 @@ int co_slot_new(struct co_loop *l, enum slot_kind kind, uint32_t *ret_slot)
     l->free_slot = slot->next_free;
     slot->kind = (uint8_t)kind;
     slot->owed = 0;
+    slot->telling = false;
     return 0;
 }
 

@@ -53,9 +53,12 @@ static void fiber_end(struct fiber *f, int rc)
         log_debug("task %s ended unobserved: %s", f->name, strerrordesc_np(-rc));
     slot->kind = SLOT_ENDED;
     slot->result = rc;
-    slot->owed++; /* until all have been told */
+    slot->telling = true;
     fiber_tell(f, rc);
-    co_slot_used(l, i);
+    slot = &l->slots[i]; /* they may have moved */
+    slot->telling = false;
+    if (slot->owed == 0)
+        co_slot_free(l, i);
     if (f->group)
         co_group_ended(f->group, f, rc);
     if (f->first)
@@ -197,12 +200,12 @@ int co_detach(struct co_task t)
 
     if (rc < 0)
         return rc;
+    if (slot->owed == 0)
+        return -ESRCH;
     if (slot->kind == SLOT_ENDED)
         co_slot_used(co_thread_loop, t.slot);
-    else if (slot->owed > 0)
-        slot->owed--;
     else
-        return -ESRCH;
+        slot->owed--;
     return 0;
 }
 

@@ -67,11 +67,12 @@ void co_submit(struct co_loop *l, struct co_ticket *t, const char *name, co_fn f
 
 int co_ticket_wait(struct co_ticket *t, int64_t deadline_ns, int *ret_result)
 {
-    struct timespec until = { deadline_ns / 1000000000, deadline_ns % 1000000000 };
+    int64_t at_ns = deadline_ns > 0 ? deadline_ns : 0;
+    struct timespec until = { at_ns / 1000000000, at_ns % 1000000000 };
     int rc = 0;
 
     pthread_mutex_lock(&t->mutex);
-    while (t->n_out > 0 && rc != ETIMEDOUT)
+    while (t->n_out > 0 && rc == 0)
         rc = deadline_ns == CO_NEVER ? pthread_cond_wait(&t->over, &t->mutex)
                                      : pthread_cond_timedwait(&t->over, &t->mutex, &until);
     rc = t->n_out > 0 ? -ETIMEDOUT : 0;
@@ -87,15 +88,11 @@ int co_ticket_wait(struct co_ticket *t, int64_t deadline_ns, int *ret_result)
 
 void co_ticket_cancel(struct co_ticket *t)
 {
-    bool post;
-
     pthread_mutex_lock(&t->mutex);
-    post = t->n_out > 0 && !t->stopped;
-    if (post) {
+    if (t->n_out > 0 && !t->stopped) {
         t->stopped = true;
         t->n_out++;
+        co_post(t->loop, &t->stop); /* which can't end before it has let go of the ticket */
     }
     pthread_mutex_unlock(&t->mutex);
-    if (post)
-        co_post(t->loop, &t->stop);
 }

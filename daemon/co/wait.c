@@ -57,6 +57,8 @@ int co_wait_fd(int fd, unsigned events)
 
     if (rc < 0)
         return rc;
+    if (fd < 0 || !(events & (CO_READABLE | CO_WRITABLE)))
+        return fd < 0 ? -EBADF : -EINVAL;
     list_init(&w.waiter.node);
     loop_watch_init(&w.watch, f->loop->loop, fd, fd_ready);
     rc = loop_watch_set(&w.watch,

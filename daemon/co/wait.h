@@ -22,7 +22,7 @@ enum co_fd_event {
 
 /*
  * Suspends. Until a read or write of the descriptor would not block; an error or the other side's
- * end counts as both. One task per descriptor and direction. -ENOMEM, or -errno of epoll_ctl(2).
+ * end counts as both. -ENOMEM, or -errno of epoll_ctl(2): -EBADF, -EPERM for a regular file.
  */
 CO_SUSPENDS CO_MUST int co_wait_fd(int fd, unsigned events);
 
@@ -65,7 +65,7 @@ struct co_completed {
     struct co_member *members;
     size_t n, n_left;
     struct list ended;
-    struct co_waiter *waiter;
+    struct list waiters;
 };
 
 /* 0; -ENOMEM, or the error of a handle that can't be awaited: nothing is open then. */
@@ -76,7 +76,7 @@ CO_MUST int co_completed_open(struct co_completed *c, const struct co_task *task
  */
 CO_SUSPENDS CO_MUST int co_completed_next(
         struct co_completed *c, size_t *ret_index, int *ret_result);
-/* The handles of the others are still the caller's. Idempotent. */
+/* The handles of the others are still the caller's. Nobody waits for the next one. Idempotent. */
 void co_completed_close(struct co_completed *c);
 
 /*

@@ -128,6 +128,7 @@ static void *ask_and_cancel(void *arg)
     struct co_ticket t;
 
     co_submit(seen.loop, &t, "asked", on_loop, arg);
+    assert_int_equal(co_ticket_wait(&t, -1, &seen.rc), -ETIMEDOUT);
     assert_int_equal(co_ticket_wait(&t, clock_mono_ns() + 5 * MS, &seen.rc), -ETIMEDOUT);
     co_ticket_cancel(&t);
     co_ticket_cancel(&t);

@@ -418,6 +418,65 @@ CO_TEST(each_waits_for_the_other_is_a_deadlock)
     return 0;
 }
 
+struct detaching {
+    struct co_hook hook;
+    struct co_task task;
+    int rc;
+};
+
+static void detach_again(struct co_hook *h, int result)
+{
+    struct detaching *d = CONTAINER_OF(h, struct detaching, hook);
+
+    (void)result;
+    d->rc = co_detach(d->task);
+}
+
+CO_TEST(a_hook_can_not_use_a_handle_up_twice)
+{
+    struct detaching d = { .hook.ended = detach_again, .task = test_spawn(test_return, NULL) };
+    struct co_task t[4];
+
+    assert_int_equal(co_on_done(d.task, &d.hook), 0);
+    assert_int_equal(co_detach(d.task), 0);
+    test_settle();
+    assert_int_equal(d.rc, -ESRCH);
+    for (int i = 0; i < 4; i++)
+        t[i] = test_spawn(test_return, (void *)(intptr_t)i);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(test_await(t[i]), i);
+    return 0;
+}
+
+static int take_completed(void *arg)
+{
+    size_t index;
+    int rc, result, sum = 0;
+
+    while ((rc = co_completed_next(arg, &index, &result)) == 0)
+        sum += result;
+    assert_int_equal(rc, -ENOENT);
+    return sum;
+}
+
+CO_TEST(two_tasks_share_what_completes)
+{
+    struct co_task t[3], takers[2];
+    struct co_completed c;
+    int sums[2];
+
+    spawn_runners(t, 3);
+    assert_int_equal(co_completed_open(&c, t, 3), 0);
+    for (int i = 0; i < 2; i++)
+        takers[i] = test_spawn(take_completed, &c);
+    for (int i = 0; i < 3; i++)
+        set_later(i);
+    assert_int_equal(co_gather(takers, 2, sums, 0), 0);
+    assert_int_equal(sums[0] + sums[1], 10 + 11 + 12);
+    co_completed_close(&c);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -437,6 +496,8 @@ int main(void)
         cmocka_unit_test_setup(a_shielded_wait_is_not_roused_from_outside, reset),
         cmocka_unit_test_setup(gather_returns_the_first_of_several_errors, reset),
         cmocka_unit_test_setup(each_waits_for_the_other_is_a_deadlock, reset),
+        cmocka_unit_test_setup(a_hook_can_not_use_a_handle_up_twice, reset),
+        cmocka_unit_test_setup(two_tasks_share_what_completes, reset),
     };
 
     return cmocka_run_group_tests_name("co/join", tests, NULL, NULL);

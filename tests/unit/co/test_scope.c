@@ -505,6 +505,87 @@ CO_TEST(a_cancellation_while_the_last_child_ends_is_not_lost)
     return 0;
 }
 
+struct opener {
+    struct co_task task;
+    int rc;
+};
+
+static int await_opener(void *arg)
+{
+    struct opener *o = arg;
+
+    o->rc = co_await(o->task, NULL);
+    return 0;
+}
+
+/* The child waits first, and only then does the opener wait for it. */
+CO_TEST(a_child_that_waits_for_its_opener_already_is_a_deadlock)
+{
+    struct opener o = { .task = co_self() };
+    struct co_group g;
+
+    co_group_open(&g);
+    assert_int_equal(co_group_spawn(&g, "child", await_opener, &o, NULL), 0);
+    test_settle();
+    assert_int_equal(co_group_close(&g, 0), 0);
+    assert_int_equal(o.rc, -EDEADLK);
+    return 0;
+}
+
+CO_TEST(a_closed_group_takes_no_child)
+{
+    struct child a = { 0 };
+    struct co_group g;
+
+    co_group_open(&g);
+    assert_int_equal(co_group_close(&g, 0), 0);
+    assert_int_equal(co_group_spawn(&g, "late", child, &a, NULL), -EINVAL);
+    return 0;
+}
+
+struct late {
+    struct co_hook hook;
+    struct co_group *group;
+};
+
+static void spawn_late(struct co_hook *h, int result)
+{
+    (void)result;
+    assert_int_equal(co_group_spawn(CONTAINER_OF(h, struct late, hook)->group, "late",
+                             test_sleep_for_ever, NULL, NULL),
+            0);
+}
+
+static int close_with_late_child(void *arg)
+{
+    struct late late = { .hook.ended = spawn_late };
+    struct co_group g;
+    struct co_task first;
+
+    co_group_open(&g);
+    late.group = &g;
+    assert_int_equal(co_group_spawn(&g, "first", wait_for_event, arg, &first), 0);
+    assert_int_equal(co_on_done(first, &late.hook), 0);
+    return co_group_close(&g, 0);
+}
+
+CO_TEST(a_late_child_is_waited_for_and_cancelled_as_the_others)
+{
+    struct co_event go;
+    struct co_task t;
+
+    co_event_init(&go);
+    t = test_spawn(close_with_late_child, &go);
+    test_settle();
+    co_event_set(&go);
+    test_settle();
+    assert_int_equal(co_done(t), 0);
+    assert_int_equal(co_cancel(t), 0);
+    assert_int_equal(test_await(t), -ECANCELED);
+    assert_int_equal(co_count(), 1);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -535,6 +616,9 @@ int main(void)
         cmocka_unit_test(what_is_taken_back_is_over),
         cmocka_unit_test(cancelling_a_group_twice_cancels_a_child_once),
         cmocka_unit_test(a_cancellation_while_the_last_child_ends_is_not_lost),
+        cmocka_unit_test(a_child_that_waits_for_its_opener_already_is_a_deadlock),
+        cmocka_unit_test(a_closed_group_takes_no_child),
+        cmocka_unit_test(a_late_child_is_waited_for_and_cancelled_as_the_others),
     };
 
     return cmocka_run_group_tests_name("co/scope", tests, NULL, NULL);

@@ -251,7 +251,9 @@ CO_TEST(a_descriptor_is_waited_for)
     close(ends[1]);
     assert_int_equal(co_wait_fd(ends[0], CO_READABLE), 0); /* its end counts, too */
     close(ends[0]);
-    assert_true(co_wait_fd(ends[0], CO_READABLE) < 0);
+    assert_int_equal(co_wait_fd(ends[0], CO_READABLE), -EBADF);
+    assert_int_equal(co_wait_fd(-1, CO_READABLE), -EBADF);
+    assert_int_equal(co_wait_fd(ends[0], 0), -EINVAL);
     return 0;
 }
 
