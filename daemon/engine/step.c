@@ -211,17 +211,34 @@ CO_SUSPENDS static int step_network(struct step *s, const struct request_spec *r
     return rc < 0 ? rc : step_judge(s);
 }
 
-int step_run(struct step *s)
+static void step_begin(struct step *s)
 {
     struct record *r = s->record;
-    const struct request_spec *request = step_request(r->job);
 
     if (r->job->step == STEP_REQUEST && s->checkpoint.started_us == 0)
         s->checkpoint.started_us = clock_now_us(&r->engine->clock);
-    if (request && request->url)
-        return step_network(s, request);
-    step_succeeded(s);
-    return 0;
+}
+
+int step_run(struct step *s)
+{
+    struct record *r = s->record;
+    enum executor executor = r->job->spec.executor;
+    const struct request_spec *request = step_request(r->job);
+    int rc;
+
+    if (!request || !request->url) {
+        step_begin(s);
+        step_succeeded(s);
+        return 0;
+    }
+    /* To wait for a thread or a process is to wait for one's turn, as in the lane: nothing has begun. */
+    rc = transfer_reserve(r->engine->transfer, executor);
+    if (rc < 0)
+        return rc;
+    step_begin(s);
+    rc = step_network(s, request);
+    transfer_release(r->engine->transfer, executor);
+    return rc;
 }
 
 int step_stopped(struct step *s)

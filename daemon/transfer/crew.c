@@ -48,6 +48,7 @@ static void flight_landed(struct mail *m)
 static void seat_put(struct seat *s, struct flight *f)
 {
     s->flight = f;
+    s->origin = f->origin;
     s->rested = false;
     f->seat = s;
     atomic_store(&s->carrier->stop, false);
@@ -238,6 +239,7 @@ int crew_start(struct crew *c, struct flight *f, uint64_t origin)
     struct seat *s;
     int rc = 0;
 
+    f->origin = origin;
     list_init(&f->node);
     pthread_mutex_lock(&c->mutex);
     s = crew_choose(c, origin);
@@ -249,9 +251,7 @@ int crew_start(struct crew *c, struct flight *f, uint64_t origin)
         seat_put(s, f);
         pthread_cond_signal(&s->wanted);
     }
-    if (s) {
-        s->origin = origin;
-    } else if (c->n_seats > 0) {
+    if (!s && c->n_seats > 0) {
         list_append(&c->queue, &f->node);
         rc = 0;
     }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/base/heap.h"
 #include "daemon/base/list.h"
 #include "daemon/base/mailbox.h"
 #include "daemon/co/sync.h"
@@ -52,6 +53,7 @@ struct flight {
     struct co_loop *home;
     struct co_event landed; /* every mail is back */
     struct pump *pump;
+    uint64_t origin;   /* for a crew: a number that stands for it */
     struct seat *seat; /* of a crew; NULL: none has it. The crew's lock is over it */
     struct list node;  /* of those that are to start, or to be sent home */
     struct mail start, stop;
@@ -63,6 +65,7 @@ struct flight {
     void (*asked)(
             struct flight *f); /* the request is about to be sent; NULL: goes without saying */
     struct easy *easy;         /* NULL: not under way */
+    struct heap_item due;      /* of the pump's deadlines */
     struct body_sink body;
     struct record record;
 };

@@ -42,7 +42,8 @@ struct transfer {
     struct body_space space;
     struct berth *pumps;
     unsigned n_pumps;
-    struct crew *crews[EXECUTOR_MAX]; /* NULL: the pumps' */
+    struct crew *crews[EXECUTOR_MAX];   /* NULL: the pumps' */
+    struct co_gate turns[EXECUTOR_MAX]; /* a permit for each thread of the crew */
     atomic_bool landlock_missed;
     bool curl;
 };
@@ -100,6 +101,7 @@ static int transfer_open_crews(struct transfer *t)
 
         o.carrier.connect_timeout_us = t->options.connect_timeout_us;
         o.carrier.landlock_missed = &t->landlock_missed;
+        co_gate_init(&t->turns[i], o.max_threads);
         if (o.max_threads > 0)
             rc = crew_new(&o, &t->crews[i]);
     }
@@ -163,6 +165,17 @@ void transfer_set_egress(struct transfer *t, struct egress *e)
     egress_ref(e);
     egress_unref(t->egress);
     t->egress = e;
+}
+
+int transfer_reserve(struct transfer *t, enum executor executor)
+{
+    return t->crews[executor] ? co_gate_enter(&t->turns[executor]) : 0;
+}
+
+void transfer_release(struct transfer *t, enum executor executor)
+{
+    if (t->crews[executor])
+        co_gate_leave(&t->turns[executor]);
 }
 
 void answer_done(struct answer *a)

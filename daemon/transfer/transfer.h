@@ -40,6 +40,14 @@ struct transfer *transfer_free(struct transfer *t);
 /* For the exchanges that start from now on. */
 void transfer_set_egress(struct transfer *t, struct egress *e);
 
+/*
+ * Suspends, while all threads, or processes, of the executor are taken. 0: one is the caller's for
+ * as many transfer_run() as it likes, one after another, until transfer_release(). For coroutines
+ * there is nothing to wait for.
+ */
+CO_SUSPENDS int transfer_reserve(struct transfer *t, enum executor executor);
+void transfer_release(struct transfer *t, enum executor executor);
+
 /* What to send. Everything is borrowed until transfer_run() returns. */
 struct exchange {
     const char *url; /* canonical */
