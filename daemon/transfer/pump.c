@@ -5,6 +5,8 @@
  *   the end of each of our own callbacks (pump_settle()).
  * - libcurl moves its timer with nearly every request. Ours is only ever moved forward; when it
  *   fires too early it is set again.
+ * - libcurl loses the timeout of an exchange that it looks at within the millisecond before
+ *   (add_next_timeout() in multi.c of 7.88), so the deadlines are kept here, too.
  */
 #include "daemon/transfer/pump.h"
 
@@ -17,6 +19,7 @@
 #include <stdlib.h>
 
 #include "daemon/base/clock.h"
+#include "daemon/base/heap.h"
 #include "daemon/base/loop.h"
 #include "daemon/co/task.h"
 #include "daemon/transfer/easy.h"
@@ -30,6 +33,7 @@
 #define HOME_BATCH     32 /* some 0.4 ms of work */
 #define NAMES_EVERY_US (2 * CLOCK_US_PER_S)
 #define NO_TIME        INT64_MAX
+#define GRACE_US       2000 /* libcurl, which counts whole milliseconds, may end it before */
 
 struct pump {
     struct pump_options options;
@@ -48,7 +52,8 @@ struct pump {
     struct list handles; /* idle ones */
     unsigned n_handles;
     unsigned n_active;
-    struct list landed; /* flights to be sent home */
+    struct heap deadlines; /* of the flights under way; mono us */
+    struct list landed;    /* flights to be sent home */
     unsigned n_landed;
     struct loop_timer idle;
     bool idle_armed;
@@ -221,6 +226,7 @@ static void pump_finish(struct pump *p, struct easy *e, CURLcode code)
     struct flight *f = e->flight;
 
     curl_multi_remove_handle(p->multi, e->curl);
+    heap_remove(&p->deadlines, &f->due);
     easy_conclude(e, code);
     pump_put_handle(p, e, code != CURLE_OK);
     p->n_active--;
@@ -244,31 +250,43 @@ static void pump_collect(struct pump *p)
     }
 }
 
-static void pump_arm(struct pump *p, int64_t now_us)
+/* Ends what libcurl did not. The next deadline; NO_TIME: there is none. */
+static int64_t pump_end_late(struct pump *p, int64_t now_us)
 {
-    if (p->wanted_us >= p->armed_us)
+    struct heap_item *item;
+    int64_t due_us;
+
+    while ((item = heap_first(&p->deadlines, &due_us))) {
+        if (due_us > now_us)
+            return due_us;
+        pump_finish(p, CONTAINER_OF(item, struct flight, due)->easy, CURLE_OPERATION_TIMEDOUT);
+    }
+    return NO_TIME;
+}
+
+static void pump_arm(struct pump *p, int64_t at_us, int64_t now_us)
+{
+    if (at_us >= p->armed_us)
         return;
-    p->armed_us = p->wanted_us;
-    loop_timer_set(&p->timer, p->wanted_us - now_us);
+    p->armed_us = at_us;
+    loop_timer_set(&p->timer, at_us - now_us);
 }
 
 /* After everything that may have moved libcurl. */
 static void pump_settle(struct pump *p)
 {
-    int64_t now_us;
+    int64_t now_us, due_us;
     int n;
 
     pump_collect(p);
-    if (p->wanted_us == NO_TIME)
-        return;
     now_us = clock_mono_us();
     if (p->wanted_us <= now_us) {
         p->wanted_us = NO_TIME;
         curl_multi_socket_action(p->multi, CURL_SOCKET_TIMEOUT, 0, &n);
         pump_collect(p);
     }
-    if (p->wanted_us != NO_TIME)
-        pump_arm(p, now_us);
+    due_us = pump_end_late(p, now_us);
+    pump_arm(p, p->wanted_us < due_us ? p->wanted_us : due_us, now_us);
 }
 
 static void pump_timer_expired(struct loop_timer *t)
@@ -307,10 +325,14 @@ static int pump_launch(struct pump *p, struct flight *f, int64_t left_us, int64_
 
     if (!e)
         return -ENOMEM;
-    rc = easy_prepare(e, f, left_us, pump_must_forget_names(p, now_us));
+    heap_item_init(&f->due);
+    rc = heap_add(&p->deadlines, &f->due, now_us + left_us + GRACE_US);
+    if (rc == 0)
+        rc = easy_prepare(e, f, left_us, pump_must_forget_names(p, now_us));
     if (rc == 0 && curl_multi_add_handle(p->multi, e->curl) != CURLM_OK)
         rc = -ENOMEM;
     if (rc < 0) {
+        heap_remove(&p->deadlines, &f->due);
         f->easy = NULL;
         easy_free(e);
         return rc;
@@ -470,6 +492,7 @@ struct pump *pump_free(struct pump *p)
         pthread_join(p->thread, NULL);
     }
     assert(p->n_active == 0);
+    heap_done(&p->deadlines);
     pump_free_handles(p);
     if (p->multi)
         curl_multi_cleanup(p->multi);

@@ -1,5 +1,7 @@
 #include "transfer_fixture.h"
 
+#define NUDGED 100
+
 TRANSFER_TEST(test_refused)
 {
     /* A port that nobody listens on: bound, so that nobody else gets it, but not listening. */
@@ -66,6 +68,56 @@ TRANSFER_TEST(test_timeouts)
     assert_true(t->answer.body.truncated);
     assert_int_equal(send_to(t, "127.0.0.1", "POST", "/ok", -1), 0);
     expect_failure(t, FAILURE_TIMEOUT, PHASE_NONE, true);
+    return 0;
+}
+
+struct nudged {
+    struct test *test;
+    int64_t timeout_ns;
+    int64_t offset_ns; /* from the end of the exchange to the moment at which a byte comes */
+};
+
+/* The scope only bounds what would not end. */
+static int run_nudged(void *arg)
+{
+    const struct nudged *n = arg;
+    struct exchange x = n->test->x;
+    struct answer answer;
+    struct co_scope scope;
+    char url[256];
+    int rc;
+
+    x.deadline_ns = clock_mono_ns() + n->timeout_ns;
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/byte-at/%lld", web_server_port(n->test->web),
+            (long long)(x.deadline_ns + n->offset_ns));
+    x.url = url;
+    x.method = "GET";
+    co_scope_open(&scope, x.deadline_ns + 1000 * MS, 0);
+    rc = co_scope_close(&scope, transfer_run(n->test->transfer, &x, &answer));
+    if (rc != 0 || answer.attempt.error.failure != FAILURE_TIMEOUT)
+        fail_msg("%d: failure %d with a byte at %lld us", rc, answer.attempt.error.failure,
+                (long long)n->offset_ns / 1000);
+    check_phases(&answer.attempt);
+    answer_done(&answer);
+    return 0;
+}
+
+/* libcurl forgets a timeout when it looks at the exchange within the millisecond before. */
+TRANSFER_TEST(test_a_byte_at_the_last_moment_does_not_hold_the_timeout_up)
+{
+    struct nudged nudged[NUDGED];
+
+    get(t, "/ok");
+    for (unsigned i = 0; i < NUDGED;) {
+        struct co_group group;
+
+        co_group_open(&group);
+        do {
+            nudged[i] = (struct nudged){ t, (20 + i % 7) * MS, (i * 20 - 1000LL) * MS / 1000 };
+            assert_int_equal(co_group_spawn(&group, "nudged", run_nudged, &nudged[i], NULL), 0);
+        } while (++i % BLOCKING != 0);
+        assert_int_equal(co_group_close(&group, 0), 0);
+    }
     return 0;
 }
 
@@ -359,6 +411,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_no_answer_is_an_unknown_outcome_unless_it_may_be_repeated),
         cmocka_unit_test(test_timeouts),
+        cmocka_unit_test(test_a_byte_at_the_last_moment_does_not_hold_the_timeout_up),
         cmocka_unit_test(test_answers_that_break_off),
         cmocka_unit_test(test_broken_answers),
         cmocka_unit_test(test_cancelled_before_the_answer),

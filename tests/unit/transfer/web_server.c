@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REQUEST_MAX (256 * 1024)
@@ -126,6 +128,21 @@ static bool serve_partial(struct talk *t)
 static bool serve_stuck(struct talk *t)
 {
     sayf(t, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nforty bytes of the hundred, and no more.");
+    wait_for_end(t);
+    return false;
+}
+
+/* A byte of the body at that moment of the monotonic clock, in ns, and nothing more. */
+static bool serve_byte_at(struct talk *t)
+{
+    long long at_ns = atoll(t->path + strlen("/byte-at/"));
+    struct timespec at = { .tv_sec = at_ns / 1000000000, .tv_nsec = at_ns % 1000000000 };
+    int on = 1;
+
+    setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    sayf(t, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n");
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+    say(t, "x", 1);
     wait_for_end(t);
     return false;
 }
@@ -323,6 +340,7 @@ static const struct {
     { "/silent", serve_silent },
     { "/partial", serve_partial },
     { "/stuck", serve_stuck },
+    { "/byte-at/", serve_byte_at },
     { "/chunked", serve_chunked },
     { "/bad-chunk", serve_bad_chunk },
     { "/large/", serve_large },
