@@ -1,8 +1,9 @@
 /*
  * POST /v1/jobs with NDJSON. Lines are parsed as they arrive, up to BULK_SLICE of them at a time on
  * the loop's stack; what is good of them is submitted by a child coroutine while parsing goes on. A
- * line's result is kept under its number, so the answer is in input order. A cut-off upload leaves
- * the whole lines accepted.
+ * large line is parsed on a pool thread, which has that line's text and result and nothing else:
+ * lines and slices are the loop's. A line's result is kept under its number, so the answer is in
+ * input order. A cut-off upload leaves the whole lines accepted.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -37,6 +38,16 @@ struct bulk_slice {
     struct job *jobs[BULK_SLICE];
 };
 
+/* What came of parsing a line. */
+struct bulk_parsed {
+    const struct service_rules *rules;
+    const char *text;
+    size_t n;
+    struct job_spec spec;
+    struct faults faults;
+    int rc; /* of codec_job() */
+};
+
 enum bulk_step {
     BULK_HUNGRY,  /* no whole line is left */
     BULK_AGAIN,   /* a slice's worth was parsed */
@@ -57,7 +68,8 @@ struct bulk {
     struct list slices;       /* all that are not freed */
     struct co_group group;
     struct co_gate gate;
-    enum bulk_step step; /* how bulk_parse() ended */
+    enum bulk_step step;      /* how bulk_parse() ended */
+    struct bulk_parsed large; /* the next line, when BULK_LARGE */
     int rc;
 };
 
@@ -126,27 +138,56 @@ static bool is_blank(const char *text, size_t n)
     return true;
 }
 
+static int bulk_parse_text(void *arg)
+{
+    struct bulk_parsed *p = arg;
+
+    p->rc = codec_job(p->text, p->n, p->rules, &p->spec, &p->faults);
+    return 0;
+}
+
+static int bulk_keep_refused(struct bulk *b, const struct bulk_parsed *p)
+{
+    struct bulk_line *line = bulk_add_line(b);
+
+    if (!line)
+        return -ENOMEM;
+    line->status = p->rc == -EBADMSG ? 400 : 422;
+    return bulk_keep_faults(line, &p->faults);
+}
+
+/* A line that is parsed gets its number. */
+static int bulk_keep(struct bulk *b, struct bulk_parsed *p)
+{
+    struct bulk_slice *slice;
+
+    if (p->rc == -EBADMSG || p->rc == -EINVAL)
+        return bulk_keep_refused(b, p);
+    if (p->rc < 0)
+        return p->rc;
+    slice = bulk_open_slice(b);
+    if (!slice || !bulk_add_line(b))
+        return -ENOMEM;
+    slice->line[slice->n] = b->n_lines - 1;
+    slice->specs[slice->n++] = p->spec;
+    p->spec = (struct job_spec){ 0 };
+    return 0;
+}
+
+static void bulk_parsed_done(struct bulk_parsed *p)
+{
+    job_spec_done(&p->spec);
+    faults_done(&p->faults);
+    *p = (struct bulk_parsed){ 0 };
+}
+
 /* One whole line, without its end. Blank ones count for nothing. */
 static int bulk_parse_line(struct bulk *b, const char *text, size_t n)
 {
-    CLEANUP(faults_done) struct faults faults = { 0 };
-    struct bulk_slice *slice = bulk_open_slice(b);
-    struct bulk_line *line;
-    int rc;
+    CLEANUP(bulk_parsed_done) struct bulk_parsed p = { .rules = b->rules, .text = text, .n = n };
 
-    line = slice ? bulk_add_line(b) : NULL;
-    if (!line)
-        return -ENOMEM;
-    slice->specs[slice->n] = (struct job_spec){ 0 };
-    rc = codec_job(text, n, b->rules, &slice->specs[slice->n], &faults);
-    if (rc == 0) {
-        slice->line[slice->n++] = b->n_lines - 1;
-        return 0;
-    }
-    if (rc != -EBADMSG && rc != -EINVAL)
-        return rc;
-    line->status = rc == -EBADMSG ? 400 : 422;
-    return bulk_keep_faults(line, &faults);
+    bulk_parse_text(&p);
+    return bulk_keep(b, &p);
 }
 
 /* The next whole line, or false. A last line without an end is one when `at_end`. */
@@ -187,7 +228,7 @@ static int bulk_check_length(struct bulk *b)
 }
 
 /* Whole lines out of b->text until a slice's worth is done; says in b->step what comes next. */
-static void bulk_parse(struct bulk *b, bool at_end, bool large)
+static void bulk_parse(struct bulk *b, bool at_end)
 {
     size_t n, end = b->parsed + BULK_SLICE_BYTES;
     const char *text;
@@ -207,14 +248,14 @@ static void bulk_parse(struct bulk *b, bool at_end, bool large)
             return;
         } else if (n > b->line_max_bytes) {
             b->rc = bulk_refuse(b, 413, "the line is longer than this daemon takes");
-        } else if (n > CODEC_ON_LOOP_BYTES && !large) {
+        } else if (n > CODEC_ON_LOOP_BYTES) {
+            b->large = (struct bulk_parsed){ .rules = b->rules, .text = text, .n = n };
             b->step = BULK_LARGE;
             return;
         } else {
             b->rc = bulk_parse_line(b, text, n);
         }
         bulk_next_line(b, n);
-        large = false;
         if (b->slice && b->slice->n == BULK_SLICE)
             return;
     }
@@ -222,18 +263,33 @@ static void bulk_parse(struct bulk *b, bool at_end, bool large)
 
 static void bulk_parse_some(void *arg)
 {
-    bulk_parse(arg, false, false);
+    bulk_parse(arg, false);
 }
 
 static void bulk_parse_last(void *arg)
 {
-    bulk_parse(arg, true, false);
+    bulk_parse(arg, true);
 }
 
-static int bulk_parse_large(void *arg)
+static void bulk_keep_large(void *arg)
 {
-    bulk_parse(arg, true, true);
-    return 0;
+    struct bulk *b = arg;
+
+    b->rc = bulk_keep(b, &b->large);
+    bulk_next_line(b, b->large.n);
+    bulk_parsed_done(&b->large);
+}
+
+/* The thread has b->large, and reads the text of it, which stays where it is meanwhile. */
+CO_SUSPENDS static int bulk_take_large(struct bulk *b)
+{
+    int rc = co_to_thread(bulk_parse_text, &b->large, NULL);
+
+    if (rc < 0)
+        bulk_parsed_done(&b->large);
+    else
+        co_on_loop(bulk_keep_large, b);
+    return rc;
 }
 
 static void bulk_drop_slice(struct bulk_slice *s)
@@ -291,7 +347,7 @@ CO_SUSPENDS static int bulk_take(struct bulk *b, bool at_end)
     do {
         co_on_loop(at_end ? bulk_parse_last : bulk_parse_some, b);
         if (b->rc == 0 && b->step == BULK_LARGE)
-            rc = co_to_thread(bulk_parse_large, b, NULL);
+            rc = bulk_take_large(b);
         if (rc == 0)
             rc = b->rc;
         if (rc == 0)

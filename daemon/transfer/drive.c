@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "daemon/base/cleanup.h"
@@ -26,6 +27,7 @@
 #define SOCKETS_MAX      16 /* libcurl tries two addresses at a time */
 #define NS_PER_MS        1000000
 #define NAMES_EVERY_US   (2 * CLOCK_US_PER_S)
+#define OVERTIME_NS      (20 * NS_PER_MS) /* for libcurl to see that the time is over */
 
 struct drive {
     struct carrier carrier;
@@ -247,6 +249,8 @@ static CURLcode drive_follow(struct drive *d, struct flight *f)
 
     drive_act(d, NULL, 0, false);
     while (!(m = curl_multi_info_read(d->multi, &n)) && !r->stopped && !r->failed) {
+        if (clock_mono_ns() >= f->x->deadline_ns + OVERTIME_NS)
+            return CURLE_OPERATION_TIMEDOUT;
         drive_turn(d, f);
         if (atomic_load(&d->carrier.stop))
             f->record.stopped = true;
@@ -274,6 +278,7 @@ void drive_run(struct drive *d, struct flight *f)
         drive_keep(d);
     curl_multi_remove_handle(d->multi, d->easy->curl);
     easy_conclude(d->easy, code);
+    explicit_bzero(d->scratch, sizeof(d->scratch));
     if (code != CURLE_OK)
         drive_drop_easy(d);
 }

@@ -14,10 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/base/buf.h"
+#include "daemon/base/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/transfer/egress.h"
@@ -32,6 +34,7 @@
 #define FRAME_MAX  (512 * 1024)       /* a report with the longest header and Location */
 #define KEPT_BYTES (1024 * 1024)      /* of the memory that a large order took */
 #define GRACE_NS   (1000 * 1000000LL) /* for a worker to end an exchange that is over */
+#define DYING_MS   200                /* for one whose socket is closed to have ended */
 
 struct remote {
     struct carrier carrier;
@@ -40,6 +43,7 @@ struct remote {
     int fd;      /* -1: there is no worker */
     pid_t pid;
     bool ready;           /* it has said so */
+    int unshut;           /* -errno: it has said that it can't be shut in, and why */
     struct egress *rules; /* those it has; NULL: none */
     struct buf in, out;
     struct flight *flight;
@@ -48,27 +52,35 @@ struct remote {
     bool reported;
 };
 
-/*
- * `how` it ended, or why it was killed. Its socket may be closed while it goes on; one that is ending
- * has its status already, which no signal changes.
- */
+/* The socket of one that ends is closed a moment before. One that goes on is not waited for. */
+static bool remote_has_ended(const struct remote *r)
+{
+    int fd CLEANUP(cleanup_close) = (int)syscall(SYS_pidfd_open, r->pid, 0);
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+
+    return fd < 0 || poll(&p, 1, DYING_MS) > 0;
+}
+
+/* `how` it ended, or why it was killed: its socket may be closed while it goes on. */
 static void remote_reap(struct remote *r, int rc, char *how, size_t size)
 {
+    bool ended = rc == -EPIPE && remote_has_ended(r);
     int status = 0;
-    bool ended;
 
     kill(r->pid, SIGKILL);
     close(r->fd);
     r->fd = -1;
-    ended = waitpid(r->pid, &status, 0) == r->pid;
+    waitpid(r->pid, &status, 0);
     r->rules = egress_unref(r->rules);
     r->in.n = r->out.n = 0;
     if (rc == -ETIMEDOUT)
         snprintf(how, size, "did not end the exchange in time");
     else if (rc != -EPIPE)
-        snprintf(how, size, "%s: %s", r->ready ? "was given up" : "can't be shut in",
-                strerrordesc_np(-rc));
-    else if (ended && WIFSIGNALED(status))
+        snprintf(how, size, "%s: %s", r->unshut ? "can't be shut in" : "was given up",
+                strerrordesc_np(-rc) ?: "unknown error");
+    else if (!ended)
+        snprintf(how, size, "closed its socket");
+    else if (WIFSIGNALED(status))
         snprintf(how, size, "was killed by signal %d (%s)", WTERMSIG(status),
                 sigdescr_np(WTERMSIG(status)) ?: "?");
     else
@@ -135,6 +147,7 @@ static int remote_start(struct remote *r)
     }
     r->fd = pair[0];
     r->ready = false;
+    r->unshut = 0;
     wire_begin(&hello, &r->out, WIRE_HELLO);
     wire_put(&hello, r->options.connect_timeout_us);
     return wire_end(&hello);
@@ -190,9 +203,10 @@ static int remote_take_ready(struct remote *r, struct wire_view *v)
     if (r->ready || wire_close(v) < 0)
         return -EPROTO;
     r->ready = rc >= 0;
+    r->unshut = rc < 0 ? (int)rc : 0;
     if (rc > 0 && !atomic_exchange(r->options.landlock_missed, true))
         log_warning("the kernel has no Landlock: worker processes are shut in by seccomp alone");
-    return rc < 0 ? (int)rc : 0;
+    return r->unshut;
 }
 
 static int remote_take_asked(struct remote *r, struct wire_view *v)
@@ -235,15 +249,56 @@ static int remote_take_body(struct remote *r, struct wire_view *v)
     return remote_stop(r);
 }
 
+/* Names are looked up, and answers judged, by the daemon alone. */
+static bool remote_may_fail(const struct remote *r, enum failure failure)
+{
+    switch (failure) {
+    case FAILURE_NONE:
+    case FAILURE_BLOCKED_ADDRESS:
+    case FAILURE_CONNECTION_REFUSED:
+    case FAILURE_CONNECTION_FAILED:
+    case FAILURE_CONNECTION_RESET:
+    case FAILURE_TLS_FAILED:
+    case FAILURE_CERTIFICATE_INVALID:
+    case FAILURE_TIMEOUT:
+    case FAILURE_BAD_RESPONSE:
+    case FAILURE_BODY_TOO_LARGE:
+    case FAILURE_INTERNAL:
+        return true;
+    case FAILURE_OUTCOME_UNKNOWN:
+        return r->flight->record.n_sends > 0 && !r->flight->x->idempotent;
+    case FAILURE_CANCELLED:
+        return r->stopping;
+    case FAILURE_DNS_NOT_FOUND:
+    case FAILURE_DNS_FAILED:
+    case FAILURE_TOO_MANY_REDIRECTS:
+    case FAILURE_BAD_REDIRECT:
+    case FAILURE_UNEXPECTED_STATUS:
+    case FAILURE_DEADLINE_EXCEEDED:
+    case FAILURE_MAX:
+        break;
+    }
+    return false;
+}
+
+/* Whether the request was let go is known from WIRE_ASKED, and must be so in the report. */
 static int remote_take_report(struct remote *r, struct wire_view *v)
 {
     struct flight *f = r->flight;
-    int rc = report_get(v, f->dns_us, f->answer);
+    struct answer answer = { 0 };
+    struct job_error *error = &answer.attempt.error;
+    bool sent = f->record.n_sends > 0;
+    int rc = report_get(v, f->dns_us, &answer);
 
-    if (rc == 0 && f->answer->attempt.error.failure == FAILURE_CANCELLED && !r->stopping)
-        rc = -EPROTO;
     if (rc < 0)
         return rc;
+    if (!remote_may_fail(r, error->failure) || sent != (answer.attempt.reached >= PHASE_REQUEST)) {
+        answer_done(&answer);
+        return -EPROTO;
+    }
+    error->retry_safe = error->failure != FAILURE_NONE && (!sent || f->x->idempotent);
+    answer_done(f->answer);
+    *f->answer = answer;
     if (f->record.failed)
         outcome_record_failed(f);
     r->reported = true;

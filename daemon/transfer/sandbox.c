@@ -1,14 +1,16 @@
 /*
- * Two walls. Landlock takes the file system away, and the filter of system calls takes away all
- * that an exchange has no use for: what is not on the list ends the process. Calls that open or
- * look at files are answered EACCES instead, because libraries look for files of their own accord
- * and live without them.
+ * Capabilities go first: a daemon that was started as root has them all. Then two walls. Landlock
+ * takes the file system away, and the filter of system calls takes away all that an exchange has no
+ * use for: what is not on the list ends the process. Calls that open or look at files are answered
+ * EACCES instead, because libraries look for files of their own accord and live without them.
  */
 #include "daemon/transfer/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -20,6 +22,8 @@
 #include "daemon/base/cleanup.h"
 
 #define DESCRIPTORS_MAX 64
+
+#define SOCKET_FLAGS (SOCK_CLOEXEC | SOCK_NONBLOCK) /* in the type that socket(2) is given */
 
 #define LANDLOCK_VERSION_ASKED 1U /* flag of landlock_create_ruleset(2) */
 
@@ -134,7 +138,10 @@ static const int sandbox_refused[] = {
     SCMP_SYS(statx),
 };
 
-/* Some only with certain arguments: memory that is not to be run, and sockets of the internet. */
+/*
+ * Some only with certain arguments: memory that is not to be run, and TCP sockets. (libcurl asks for
+ * a datagram socket to learn whether there is IPv6, but does so when the multi is made.)
+ */
 static int sandbox_allow_some(scmp_filter_ctx filter)
 {
     static const int families[] = { AF_INET, AF_INET6 };
@@ -146,8 +153,9 @@ static int sandbox_allow_some(scmp_filter_ctx filter)
         rc = seccomp_rule_add(
                 filter, SCMP_ACT_ALLOW, mapping[i], 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(families); i++)
-        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+                SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]),
+                SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX & ~(scmp_datum_t)SOCKET_FLAGS, SOCK_STREAM));
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(controls); i++)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
                 SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)controls[i]));
@@ -185,6 +193,36 @@ static void sandbox_limit(int what, rlim_t most)
     (void)setrlimit(what, &(struct rlimit){ most, most });
 }
 
+/* Of the effective, permitted and inheritable sets. */
+static bool sandbox_is_powerless(const struct __user_cap_data_struct *sets)
+{
+    for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+        if (sets[i].effective | sets[i].permitted | sets[i].inheritable)
+            return false;
+    return true;
+}
+
+/*
+ * All for good: no_new_privs is set, and who may not shrink the bounding set has nothing to gain from
+ * it. A service manager that took them away may forbid capset(2), so it is not called in vain. The
+ * ambient set empties with the permitted one.
+ */
+static int sandbox_drop_capabilities(void)
+{
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
+
+    if (syscall(SYS_capget, &header, sets) < 0)
+        return -errno;
+    if (sandbox_is_powerless(sets))
+        return 0;
+    for (unsigned long i = 0; prctl(PR_CAPBSET_DROP, i, 0, 0, 0) == 0; i++)
+        ;
+    for (size_t i = 0; i < ARRAY_LEN(sets); i++)
+        sets[i] = (struct __user_cap_data_struct){ 0 };
+    return syscall(SYS_capset, &header, sets) < 0 ? -errno : 0;
+}
+
 int sandbox_enter(void)
 {
     int landlock, rc;
@@ -198,6 +236,9 @@ int sandbox_enter(void)
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return -errno;
 #endif
+    rc = sandbox_drop_capabilities();
+    if (rc < 0)
+        return rc;
     landlock = sandbox_landlock();
     if (landlock < 0)
         return landlock;

@@ -1,14 +1,17 @@
 /*
- * What needs files is done before the sandbox is shut, and nothing from outside is read before that.
- * One exchange runs at a time; while it does, the daemon may only say that it is to stop.
+ * What needs files is done before the sandbox is shut, and nothing from outside is read before
+ * that. One exchange runs at a time; while it does, the daemon may only say that it is to stop. What
+ * it left in memory is written over before the next one is read: frames here, all else when freed.
  */
 #include "daemon/transfer/worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -26,6 +29,7 @@
 #define READ_BYTES      65536
 #define KEPT_BYTES      (1024 * 1024) /* of the memory that a large order took */
 #define AUTHORITIES_MAX (16 * 1024 * 1024)
+#define FREED_BYTE      0xff /* what free() writes over memory; malloc() its complement */
 
 struct worker {
     int fd;
@@ -63,6 +67,7 @@ static void worker_send(struct worker *w, int rc)
             worker_give_up();
         at += n > 0 ? (size_t)n : 0;
     }
+    explicit_bzero(w->out.data, w->out.n);
     w->out.n = 0;
 }
 
@@ -150,6 +155,15 @@ static void errand_prepare(struct errand *e)
     f->body.pass_on = errand_pass_body;
 }
 
+static void answer_wipe(struct answer *a)
+{
+    if (a->headers.data)
+        explicit_bzero(a->headers.data, a->headers.n);
+    if (a->redirect_url)
+        explicit_bzero(a->redirect_url, strlen(a->redirect_url));
+    answer_done(a);
+}
+
 static void worker_run(struct worker *w, struct wire_view *v)
 {
     struct errand e = { .worker = w };
@@ -161,7 +175,8 @@ static void worker_run(struct worker *w, struct wire_view *v)
     drive_run(w->drive, &e.flight);
     w->errand = NULL;
     worker_send(w, report_put(&w->out, &e.answer));
-    answer_done(&e.answer);
+    answer_wipe(&e.answer);
+    explicit_bzero(w->order.data, w->order.n);
 }
 
 static int worker_read_file(const char *path, struct buf *ret)
@@ -216,6 +231,7 @@ void worker_main(int fd)
     int rc;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    mallopt(M_PERTURB, FREED_BYTE);
     if (!worker_read(&w, &w.order, &v))
         worker_give_up();
     worker_prepare(&w, &v);

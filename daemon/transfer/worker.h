@@ -1,4 +1,9 @@
-/* A worker process: carries the exchanges that the daemon gives it, in a sandbox. */
+/*
+ * A worker process: carries the exchanges that the daemon gives it, in a sandbox. Of an exchange
+ * that is over, the order, the answer and freed memory are overwritten. Out of reach is what
+ * libcurl and the TLS library keep: the handle with its URL, headers and buffers, connections,
+ * sessions.
+ */
 #pragma once
 
 #define WORKER_FD 3 /* the socket to the daemon */

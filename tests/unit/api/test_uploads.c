@@ -14,6 +14,11 @@
 
 #include "tests/unit/api/client.h"
 
+#define LARGE_BYTES    70000 /* more than is parsed on the loop */
+#define LARGE_LINES    12
+#define LARGE_AT_FAULT 8
+#define SMALL_LINES    150
+
 static char *fetch_lines(unsigned n, const char *tail)
 {
     struct buf lines = { 0 };
@@ -99,6 +104,45 @@ static void lines_are_bounded(void **state)
     free(long_line);
 }
 
+/*
+ * Large lines are parsed on pool threads while the small ones before them are being submitted:
+ * a thread sanitizer sees who touches what.
+ */
+static void large_lines_come_among_small_ones(void **state)
+{
+    struct buf lines = { 0 };
+    char *large = malloc(LARGE_BYTES + 1), *refused;
+    int fd = client_dial();
+    struct answer a;
+
+    (void)state;
+    memset(large, 'b', LARGE_BYTES);
+    large[LARGE_BYTES] = 0;
+    for (unsigned i = 0; i < LARGE_LINES; i++) {
+        for (unsigned k = 0; k < SMALL_LINES; k++)
+            assert_int_equal(buf_append_str(&lines, "{\"kind\":\"delivery\"}\n"), 0);
+        /* One of them is at fault. */
+        assert_int_equal(
+                buf_printf(&lines, "{\"kind\":\"fetch\",\"%s\":\"http://large/\",%s%s\"}\n",
+                        i == LARGE_AT_FAULT ? "uri" : "url", "\"method\":\"POST\",\"body\":\"",
+                        large),
+                0);
+    }
+    assert_int_equal(buf_append(&lines, "", 1), 0);
+    a = post_lines(fd, lines.data);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(text_count(a.body, "\n"), LARGE_LINES * (SMALL_LINES + 1));
+    assert_int_equal(text_count(a.body, "\"status\":202"), LARGE_LINES * (SMALL_LINES + 1) - 1);
+    refused = strstr(a.body, "{\"status\":422");
+    assert_non_null(refused);
+    *refused = 0;
+    assert_int_equal(text_count(a.body, "\n"), (LARGE_AT_FAULT + 1) * (SMALL_LINES + 1) - 1);
+    answer_done(&a);
+    close(fd);
+    buf_done(&lines);
+    free(large);
+}
+
 static void a_cut_off_upload_leaves_whole_lines(void **state)
 {
     char *lines = fetch_lines(1500, "{\"kind\":\"fet");
@@ -122,6 +166,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_are_answered_one_by_one),
         cmocka_unit_test(lines_are_bounded),
+        cmocka_unit_test(large_lines_come_among_small_ones),
         cmocka_unit_test(a_cut_off_upload_leaves_whole_lines),
     };
 

@@ -1,14 +1,18 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -18,6 +22,7 @@
 
 #include <cmocka.h>
 
+#include "daemon/base/cleanup.h"
 #include "daemon/transfer/sandbox.h"
 
 #define NOT_SHUT_IN 77
@@ -112,6 +117,21 @@ static int sniff(void)
     return socket(AF_PACKET, SOCK_RAW, 0) < 0;
 }
 
+static int send_datagrams(void)
+{
+    return socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) < 0;
+}
+
+static int send_datagrams_over_ipv6(void)
+{
+    return socket(AF_INET6, SOCK_DGRAM, IPPROTO_UDP) < 0;
+}
+
+static int write_packets(void)
+{
+    return socket(AF_INET, SOCK_RAW | SOCK_NONBLOCK, IPPROTO_TCP) < 0;
+}
+
 static int listen_on(void)
 {
     return listen(socket(AF_INET, SOCK_STREAM, 0), 1);
@@ -138,6 +158,9 @@ static void test_everything_else_ends_the_process(void **state)
     expect_killed(unlink_file);
     expect_killed(talk_to_neighbours);
     expect_killed(sniff);
+    expect_killed(send_datagrams);
+    expect_killed(send_datagrams_over_ipv6);
+    expect_killed(write_packets);
     expect_killed(listen_on);
     expect_killed(run_data);
     expect_killed(become);
@@ -151,6 +174,19 @@ static int connect_out(void)
 
     a.sin_port = htons(1);
     return connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? errno : 0;
+}
+
+static int open_every_tcp_socket(void)
+{
+    static const int families[] = { AF_INET, AF_INET6 };
+    static const int flags[] = { 0, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_CLOEXEC | SOCK_NONBLOCK };
+
+    for (size_t i = 0; i < ARRAY_LEN(families); i++)
+        for (size_t k = 0; k < ARRAY_LEN(flags); k++)
+            if (socket(families[i], SOCK_STREAM | flags[k], IPPROTO_TCP) < 0 &&
+                    errno != EAFNOSUPPORT)
+                return errno;
+    return 0;
 }
 
 static int allocate(void)
@@ -168,7 +204,58 @@ static void test_an_exchange_needs(void **state)
 {
     (void)state;
     expect_exit(connect_out, ECONNREFUSED);
+    expect_exit(open_every_tcp_socket, 0);
     expect_exit(allocate, 0);
+}
+
+/* A line of /proc/PID/status. */
+static unsigned long long capabilities(FILE *status, const char *name)
+{
+    char line[128];
+    unsigned long long set = ~0ULL;
+
+    rewind(status);
+    while (fgets(line, sizeof(line), status))
+        if (strncmp(line, name, strlen(name)) == 0)
+            set = strtoull(line + strlen(name) + 1, NULL, 16);
+    return set;
+}
+
+/* The child stands still behind its sandbox until it was looked at. */
+static void test_no_capability_is_left(void **state)
+{
+    static const char *const sets[] = { "CapInh", "CapPrm", "CapEff", "CapAmb" };
+    bool all = prctl(PR_CAPBSET_READ, CAP_SETPCAP, 0, 0, 0) == 1 && geteuid() == 0;
+    int pair[2];
+    char path[64], said = 0;
+    FILE *status;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(pair[0]); /* so that it ends with the test, too */
+        said = sandbox_enter() < 0 ? 'n' : 'y';
+        (void)!write(pair[1], &said, 1);
+        (void)!read(pair[1], &said, 1);
+        _exit(0);
+    }
+    assert_int_equal(read(pair[0], &said, 1), 1);
+    assert_int_equal(said, 'y');
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    status = fopen(path, "re");
+    assert_non_null(status);
+    for (size_t i = 0; i < ARRAY_LEN(sets); i++)
+        assert_int_equal(capabilities(status, sets[i]), 0);
+    if (all)
+        assert_int_equal(capabilities(status, "CapBnd"), 0);
+    fclose(status);
+    assert_int_equal(write(pair[0], &said, 1), 1);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    close(pair[0]);
+    close(pair[1]);
 }
 
 int main(void)
@@ -177,6 +264,7 @@ int main(void)
         cmocka_unit_test(test_files_are_refused),
         cmocka_unit_test(test_everything_else_ends_the_process),
         cmocka_unit_test(test_an_exchange_needs),
+        cmocka_unit_test(test_no_capability_is_left),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
