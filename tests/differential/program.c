@@ -80,7 +80,10 @@ static void line_read(struct program *p, const char *line)
         if (p->n_specs == TASKS_MAX || words_read(line + 5, words, 3) != 3)
             refuse(line);
         s = &p->specs[p->n_specs++];
-        *s = (struct spec){ .id = (int)words[0], .end_us = words[1], .result = (int)words[2] };
+        memset(s, 0, sizeof(*s)); /* too large to be assigned by way of the stack */
+        s->id = (int)words[0];
+        s->end_us = words[1];
+        s->result = (int)words[2];
     } else {
         if (!s || s->n_ops == OPS_MAX)
             refuse(line);
