@@ -97,6 +97,7 @@ CO_SUSPENDS static int submit(
 {
     CLEANUP(faults_done) struct faults faults = { 0 };
     struct job_spec *specs = NULL;
+    struct submitted_batch submitted;
     struct batch options;
     size_t n = 0;
     int rc = parse_batch(r->service, r->body.data, r->body.n, &options, &specs, &n, &faults);
@@ -108,7 +109,11 @@ CO_SUSPENDS static int submit(
         return 0;
     }
     if (rc == 0)
-        rc = service_submit_batch(r->service, &options, specs, n, ret, ret_ids);
+        rc = service_submit_batch(r->service, &options, specs, n, NULL, &submitted);
+    if (rc == 0) {
+        *ret = submitted.batch;
+        *ret_ids = submitted.ids;
+    }
     free_specs(specs, n);
     return rc;
 }

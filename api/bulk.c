@@ -304,7 +304,8 @@ CO_SUSPENDS static int bulk_submit(void *arg)
 {
     struct bulk_slice *s = arg;
     struct bulk *b = s->bulk;
-    int rc = service_submit(b->request->service, s->specs, s->n, s->jobs);
+    enum submit_outcome outcomes[BULK_SLICE];
+    int rc = service_submit(b->request->service, s->specs, s->n, s->jobs, outcomes);
 
     for (size_t i = 0; i < s->n; i++) {
         struct bulk_line *line = &b->lines[s->line[i]];

@@ -68,7 +68,8 @@ CO_SUSPENDS static int submit_and_await(
 {
     struct job *job;
     struct uuid7 id;
-    int rc = service_submit(r->service, spec, 1, &job);
+    enum submit_outcome outcome;
+    int rc = service_submit(r->service, spec, 1, &job, &outcome);
 
     if (rc < 0)
         return rc;

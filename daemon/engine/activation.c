@@ -358,7 +358,7 @@ static void activation_admitted(struct lane_entry *entry)
 static void activation_enter_lane(struct record *r)
 {
     struct engine *e = r->engine;
-    const struct request_spec *request = step_request(r->job);
+    const struct request_spec *request = job_step_request(r->job, r->job->step);
 
     if (lane_enter(&e->lanes, &r->entry, request ? request->origin : NULL, r->job->spec.priority,
                 false) < 0)

@@ -378,9 +378,11 @@ CO_SUSPENDS static void service_let_in(struct engine *e, struct job *const *jobs
     }
 }
 
-int service_submit(struct service *s, struct job_spec *specs, size_t n, struct job **ret_jobs)
+int service_submit(struct service *s, struct job_spec *specs, size_t n, struct job **ret_jobs,
+        enum submit_outcome *ret_outcomes)
 {
     struct engine *e = engine_of(s);
+    struct store_outcome *outcomes CLEANUP(cleanup_free) = calloc(n, sizeof(*outcomes));
     int rc = service_admit(e, n);
 
     if (rc < 0)
@@ -388,12 +390,14 @@ int service_submit(struct service *s, struct job_spec *specs, size_t n, struct j
     e->n_submitting += (unsigned)n;
     rc = service_make_jobs(e, specs, n, NULL, ret_jobs);
     if (rc == 0) {
-        rc = store_insert(e->store, ret_jobs, n);
+        rc = store_insert(e->store, ret_jobs, n, outcomes);
         if (rc < 0)
             service_drop_jobs(ret_jobs, n, specs);
     }
     if (rc == 0)
         service_let_in(e, ret_jobs, n);
+    for (size_t i = 0; i < n; i++)
+        ret_outcomes[i] = SUBMIT_ACCEPTED;
     e->n_submitting -= (unsigned)n;
     return rc;
 }
@@ -422,7 +426,8 @@ CO_SUSPENDS static int service_insert_batch(struct engine *e, const struct batch
         struct job_spec *specs, struct job **jobs, size_t n)
 {
     struct run *run;
-    int rc = store_insert_batch(e->store, b, jobs, n);
+    struct store_outcome outcome;
+    int rc = store_insert_batch(e->store, b, jobs, n, NULL, &outcome);
 
     if (rc < 0) {
         service_drop_jobs(jobs, n, specs);
@@ -443,7 +448,7 @@ CO_SUSPENDS static int service_insert_batch(struct engine *e, const struct batch
 }
 
 int service_submit_batch(struct service *s, const struct batch *options, struct job_spec *specs,
-        size_t n, struct batch *ret_batch, struct uuid7 **ret_ids)
+        size_t n, const struct idempotency *idempotency, struct submitted_batch *ret)
 {
     struct engine *e = engine_of(s);
     struct job **jobs CLEANUP(cleanup_free) = calloc(n, sizeof(*jobs));
@@ -472,7 +477,7 @@ int service_submit_batch(struct service *s, const struct batch *options, struct 
         job_unref(jobs[i]);
     }
     run = runs_find(&e->runs, b.id);
-    *ret_batch = run ? run->batch : b;
-    *ret_ids = TAKE_PTR(ids);
+    (void)idempotency;
+    *ret = (struct submitted_batch){ .batch = run ? run->batch : b, .ids = TAKE_PTR(ids), .n = n };
     return 0;
 }

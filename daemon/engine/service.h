@@ -37,9 +37,22 @@ struct job_defaults {
     int64_t backoff_us, max_backoff_us;
 };
 
+/* How long what has ended stays readable: each of them is a limit. */
+struct retention_options {
+    int64_t age_us;
+    unsigned count;
+    int64_t bytes;
+    int64_t idempotency_us; /* how long an Idempotency-Key is known, from its first use */
+};
+
 struct service_options {
-    unsigned max_active;       /* slots: activations at a time */
-    unsigned max_jobs;         /* not ended; past it submits get -EAGAIN */
+    unsigned max_active;  /* slots: activations at a time */
+    unsigned max_jobs;    /* not ended; past it submits get -EAGAIN */
+    unsigned max_batches; /* running; past it submits get -EAGAIN */
+    unsigned max_lanes;   /* origins of jobs that have not ended; past it submits get -EUSERS */
+    unsigned window;      /* jobs in memory that do not run: those that run come on top */
+    int64_t window_bytes; /* the same, in bytes of their specs and bodies */
+    struct retention_options retention;
     unsigned lane_concurrency; /* of an origin that `lanes` does not name */
     const struct lane_options *lanes;
     size_t n_lanes;
@@ -60,6 +73,10 @@ int service_reload(struct service *s, const struct service_options *options, str
  * until `deadline_ns`, then stops it: it is due again at the next start. Waiters get what there is.
  */
 CO_SUSPENDS int service_stop(struct service *s, int64_t deadline_ns);
+/* During service_stop(): its deadline is now. */
+void service_hurry(struct service *s);
+/* Jobs that run: what a stop waits for. */
+unsigned service_busy(const struct service *s);
 /* Started and not stopping. */
 bool service_ready(const struct service *s);
 const struct clock *service_clock(const struct service *s);
@@ -83,16 +100,43 @@ CLEANUP_DEFINE(struct service_rules, service_rules_unref, cleanup_service_rules)
  */
 int service_vet(const struct service_rules *r, struct request_spec *request, struct error *ret_why);
 
+enum submit_outcome {
+    SUBMIT_ACCEPTED,
+    SUBMIT_REPLAYED, /* its Idempotency-Key is known: this is the job of that time, as it stands */
+    SUBMIT_MISMATCHED, /* its key is known for something else; no job */
+    SUBMIT_FORGOTTEN,  /* its key is known, and its job was removed by retention; no job */
+};
+
 /*
  * Suspends. Accepts the jobs: ids are given, they are committed, then they may start. The specs
- * are taken over (empty afterwards) when it succeeds. `ret_jobs` gets n references.
- * -EAGAIN the queue is full, -ESHUTDOWN, -ENOSPC, -EIO, -ENOMEM: none was accepted.
+ * are taken over (empty afterwards) when it succeeds. `ret_jobs` gets n references (or NULL, as
+ * ret_outcomes says).
+ * -EAGAIN the queue is full, -EUSERS too many origins, -ESHUTDOWN, -ENOSPC, -EIO, -ENOMEM: none
+ * was accepted.
  */
-CO_SUSPENDS int service_submit(
-        struct service *s, struct job_spec *specs, size_t n, struct job **ret_jobs);
-/* Suspends. The same for a batch, 1 to BATCH_JOBS_MAX jobs; the jobs' ids in input order (owned array). */
+CO_SUSPENDS int service_submit(struct service *s, struct job_spec *specs, size_t n,
+        struct job **ret_jobs, enum submit_outcome *ret_outcomes);
+
+struct submitted_batch {
+    enum submit_outcome outcome;
+    struct batch batch;
+    struct uuid7 *ids; /* owned: of its jobs, in input order */
+    size_t n;
+};
+/*
+ * Suspends. The same for a batch, 1 to BATCH_JOBS_MAX jobs. `idempotency` (NULL: none) is the
+ * batch's own; its jobs have none.
+ */
 CO_SUSPENDS int service_submit_batch(struct service *s, const struct batch *options,
-        struct job_spec *specs, size_t n, struct batch *ret_batch, struct uuid7 **ret_ids);
+        struct job_spec *specs, size_t n, const struct idempotency *idempotency,
+        struct submitted_batch *ret);
+/*
+ * When a submit that was refused with `refusal` (-EAGAIN, -EUSERS, -ENOSPC, -ESHUTDOWN) may work:
+ * whole seconds from 1 on, from how fast jobs end now.
+ */
+unsigned service_retry_after_s(const struct service *s, int refusal);
+/* Suspends. As store_backup(). */
+CO_SUSPENDS int service_backup(struct service *s, struct store_backup *ret);
 
 /* Suspends. -ENOENT. */
 CO_SUSPENDS int service_get(struct service *s, struct uuid7 id, struct job **ret);

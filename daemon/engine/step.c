@@ -12,21 +12,6 @@
 #include "daemon/model/policy.h"
 #include "daemon/store/store.h"
 
-const struct request_spec *step_request(const struct job *j)
-{
-    switch (j->step) {
-    case STEP_REQUEST:
-    case STEP_DELIVER:
-        return &j->spec.request;
-    case STEP_COLLECT:
-        return &j->spec.collect;
-    case STEP_WAIT:
-    case STEP_MAX:
-        break;
-    }
-    return NULL;
-}
-
 static void step_finish(struct step *s, enum job_state state)
 {
     s->checkpoint.state = state;
@@ -199,7 +184,7 @@ CO_SUSPENDS static int step_network(struct step *s, const struct request_spec *r
     int rc;
 
     if (j->spec.on_unknown == UNKNOWN_FAIL && !j->in_flight) {
-        rc = store_mark_in_flight(r->engine->store, j->id.key);
+        rc = store_mark_in_flight(r->engine->store, &j->id.key, 1);
         if (rc < 0)
             return rc;
         j->in_flight = true;
@@ -223,7 +208,7 @@ int step_run(struct step *s)
 {
     struct record *r = s->record;
     enum executor executor = r->job->spec.executor;
-    const struct request_spec *request = step_request(r->job);
+    const struct request_spec *request = job_step_request(r->job, r->job->step);
     int rc;
 
     if (!request || !request->url) {

@@ -18,8 +18,6 @@ struct step {
 };
 
 void step_done(struct step *s, int bodies_fd);
-/* The request that the job's step makes; NULL: that step has none, ever. Its url may be NULL too. */
-const struct request_spec *step_request(const struct job *j);
 /* Suspends. Takes the step, fills the checkpoint. -ECANCELED: stopped from outside, -ENOMEM. */
 CO_SUSPENDS int step_run(struct step *s);
 /* The checkpoint says that the job ends for this reason. -ENOMEM: without the message. */

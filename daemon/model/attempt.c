@@ -32,6 +32,7 @@ static const char *const failure_names[FAILURE_MAX] = {
     [FAILURE_DEADLINE_EXCEEDED] = "deadline_exceeded",
     [FAILURE_CANCELLED] = "cancelled",
     [FAILURE_INTERNAL] = "internal",
+    [FAILURE_DAEMON_CRASHED] = "daemon_crashed",
 };
 
 const char *phase_name(enum phase p)

@@ -38,7 +38,8 @@ enum failure {
     FAILURE_OUTCOME_UNKNOWN, /* bytes were sent, or a crash came between, and no answer is known */
     FAILURE_DEADLINE_EXCEEDED, /* `deadline` of the job */
     FAILURE_CANCELLED,
-    FAILURE_INTERNAL, /* ours: memory, disk, descriptors */
+    FAILURE_INTERNAL,       /* ours: memory, disk, descriptors */
+    FAILURE_DAEMON_CRASHED, /* several times in a row while its request was in flight */
     FAILURE_MAX,
 };
 

@@ -143,6 +143,7 @@ void job_spec_done(struct job_spec *s)
         free(s->labels[i].value);
     }
     free(s->labels);
+    free(s->idempotency);
     *s = (struct job_spec){ 0 };
 }
 
@@ -260,6 +261,8 @@ void job_apply(struct job *j, struct checkpoint *c)
     j->finished_seq = c->finished_seq;
     j->events = c->events;
     j->in_flight = false;
+    j->paged_out = c->page_out;
+    j->crashes = c->crashes;
     job_take_attempts(j, c);
     if (c->result) {
         job_result_done(&j->result);
@@ -278,4 +281,54 @@ void job_apply(struct job *j, struct checkpoint *c)
 int64_t job_first_due_us(const struct job *j)
 {
     return j->spec.at_us ? j->spec.at_us : j->created_us + j->spec.delay_us;
+}
+
+int64_t job_ends_us(const struct job *j)
+{
+    return j->spec.deadline_us ? j->created_us + j->spec.deadline_us : 0;
+}
+
+static int64_t request_bytes(const struct request_spec *r)
+{
+    return (int64_t)(r->headers.n + r->body.n + (r->url ? 2 * strlen(r->url) : 0));
+}
+
+int64_t job_bytes(const struct job *j)
+{
+    return (int64_t)(sizeof(*j) + j->n_attempts * sizeof(*j->attempts) + j->result.headers.n) +
+           request_bytes(&j->spec.request) + request_bytes(&j->spec.collect);
+}
+
+const struct request_spec *job_step_request(const struct job *j, enum job_step step)
+{
+    switch (step) {
+    case STEP_REQUEST:
+    case STEP_DELIVER:
+        return &j->spec.request;
+    case STEP_COLLECT:
+        return &j->spec.collect;
+    case STEP_WAIT:
+    case STEP_MAX:
+        break;
+    }
+    return NULL;
+}
+
+/* FNV-1a; the sign is left out, so that every key is a positive INTEGER of the store. */
+int64_t lane_key(const char *origin)
+{
+    uint64_t hash = 0xcbf29ce484222325;
+
+    if (!origin)
+        return 0;
+    for (const char *c = origin; *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
+    return (int64_t)(hash & INT64_MAX);
+}
+
+int64_t job_lane_key(const struct job *j, enum job_step step)
+{
+    const struct request_spec *request = job_step_request(j, step);
+
+    return lane_key(request ? request->origin : NULL);
 }

@@ -82,6 +82,13 @@ struct label {
     char *key, *value;
 };
 
+/* A client's Idempotency-Key (DESIGN section 8), as two SHA-256 digests. */
+#define IDEMPOTENCY_DIGEST_BYTES 32
+struct idempotency {
+    unsigned char key[IDEMPOTENCY_DIGEST_BYTES];         /* of its scope, the path and the key */
+    unsigned char fingerprint[IDEMPOTENCY_DIGEST_BYTES]; /* of what was asked for with it */
+};
+
 struct job_spec {
     enum job_kind kind;
     char *name;                  /* may be NULL */
@@ -103,6 +110,7 @@ struct job_spec {
     bool idempotent;        /* said by the job, or by its method */
     struct label *labels;
     size_t n_labels;
+    struct idempotency *idempotency; /* owned; NULL: none. Only the insertion looks at it */
 };
 
 void request_spec_done(struct request_spec *r);
@@ -148,7 +156,9 @@ struct job {
     unsigned index;     /* place in the batch, from 0 */
     bool held;          /* a sequence or a concurrency holds it back */
     bool running;       /* an activation is live; never stored */
-    bool in_flight; /* stored: its request, not to be repeated unknowingly, was about to start */
+    bool in_flight;     /* stored: a request was about to start */
+    bool paged_out;     /* stored: it is not in memory, but for a copy that is being written */
+    unsigned crashes;   /* ends of the daemon in a row that came while its request was in flight */
     enum job_state state; /* never JOB_RUNNING; see job_shown_state() */
     enum job_step step;
     unsigned tries;                                      /* of this step, ended */
@@ -188,6 +198,8 @@ struct checkpoint {
     struct job_result *result; /* NULL: as it was */
     struct body *body;         /* of `result`; NULL: none */
     struct job_error error;
+    bool page_out;          /* it leaves memory with this; not for one that ends */
+    unsigned crashes;       /* 0, but for the checkpoint that a start makes after a crash */
     const int64_t *release; /* keys of held jobs that may go on once this is committed */
     size_t n_release;
 };
@@ -202,3 +214,16 @@ int job_make_room(struct job *j, const struct checkpoint *c);
 void job_apply(struct job *j, struct checkpoint *c);
 /* When it may start for the first time: its `at`, or its creation and `delay`. */
 int64_t job_first_due_us(const struct job *j);
+/* What it takes in memory, about. */
+int64_t job_bytes(const struct job *j);
+/* When its deadline ends it; 0: it has none. */
+int64_t job_ends_us(const struct job *j);
+/* The request of a step; NULL: such a step has none, ever. Its url may be NULL too. */
+const struct request_spec *job_step_request(const struct job *j, enum job_step step);
+/*
+ * The number that stands for a lane in the store: of a request's origin, or 0 for what needs no
+ * network. Stable for ever. Two origins could share one: whoever pages by it gets both.
+ */
+int64_t lane_key(const char *origin);
+/* That of the step. */
+int64_t job_lane_key(const struct job *j, enum job_step step);

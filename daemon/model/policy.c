@@ -37,6 +37,7 @@ static bool policy_is_transient(const struct job_spec *spec, const struct attemp
     case FAILURE_BAD_REDIRECT:
     case FAILURE_DEADLINE_EXCEEDED:
     case FAILURE_CANCELLED:
+    case FAILURE_DAEMON_CRASHED:
     case FAILURE_MAX:
         return false;
     }

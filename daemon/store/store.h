@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "daemon/base/error.h"
 #include "daemon/base/uuid7.h"
@@ -25,6 +26,7 @@ struct store_options {
     const char *directory;  /* exists, or its parent does: created with mode 0700 */
     bool relaxed;           /* synchronous=NORMAL: a power cut may take the last commits */
     int64_t min_free_bytes; /* inserts are refused with -ENOSPC while the disk has less */
+    int64_t ballast_bytes;  /* kept in a file of its own, given up when running work needs space */
 };
 
 /*
@@ -44,22 +46,41 @@ int store_bodies_fd(const struct store *s);
 /* The greatest job or batch key that is in use; 0: none. */
 int64_t store_last_key(const struct store *s);
 
-/* Suspends. Inserts the jobs (ids, due times and held flags set). */
-CO_SUSPENDS int store_insert(struct store *s, struct job *const *jobs, size_t n);
+/* What became of one insertion that has an Idempotency-Key; without one it is always STORE_INSERTED. */
+enum store_insertion {
+    STORE_INSERTED,
+    STORE_REPLAYED,   /* the key is known with this fingerprint: nothing was inserted */
+    STORE_MISMATCHED, /* the key is known with another one: nothing was inserted */
+};
+struct store_outcome {
+    enum store_insertion insertion;
+    struct uuid7 id; /* STORE_REPLAYED: of the job or batch that the key stands for */
+};
+
+/*
+ * Suspends. Inserts the jobs (ids, due times, held and paged_out flags set), each with its
+ * idempotency key, if it has one, in the same transaction. *ret_outcomes: n of them, in order.
+ * A key that is being inserted by somebody else counts as known, and is committed when this returns.
+ */
+CO_SUSPENDS int store_insert(
+        struct store *s, struct job *const *jobs, size_t n, struct store_outcome *ret_outcomes);
 /*
  * Suspends. Inserts a batch and its jobs, in slices, so that others wait for a slice at most; it
- * becomes visible with the last one.
+ * becomes visible with the last one. `idempotency` (NULL: none) is the batch's; its jobs have none.
+ * Whoever repeats a key whose batch is still being inserted waits for that.
  */
-CO_SUSPENDS int store_insert_batch(
-        struct store *s, const struct batch *b, struct job *const *jobs, size_t n);
+CO_SUSPENDS int store_insert_batch(struct store *s, const struct batch *b, struct job *const *jobs,
+        size_t n, const struct idempotency *idempotency, struct store_outcome *ret);
+/* Suspends. Forgets keys of jobs and batches created before `before_us`, a slice at a time. 1: there are more. */
+CO_SUSPENDS int store_forget_keys(struct store *s, int64_t before_us);
 /*
  * Suspends. Commits what activations did, all of it in one transaction; `batch` (may be NULL) is
  * written along. A body that is inline goes into the store.
  */
 CO_SUSPENDS int store_checkpoint(struct store *s, struct checkpoint *const *checkpoints, size_t n,
         const struct batch *batch);
-/* Does not suspend: marks the job in_flight with the next group. Its key is copied. -ENOMEM. */
-int store_mark_in_flight(struct store *s, int64_t key);
+/* Does not suspend: marks the jobs in_flight with the next group. The keys are copied. -ENOMEM. */
+int store_mark_in_flight(struct store *s, const int64_t *keys, size_t n);
 /* Suspends. Writes state, finished and sums of a batch. */
 CO_SUSPENDS int store_update_batch(struct store *s, const struct batch *b);
 
@@ -102,12 +123,117 @@ CO_SUSPENDS int store_list(struct store *s, const struct store_filter *filter, i
 /* Suspends. A batch's ended jobs in finishing order, those with finished_seq > after; full. */
 CO_SUSPENDS int store_list_finished(
         struct store *s, int64_t batch_key, int64_t after, size_t limit, struct store_page *ret);
+
 /* Suspends. Jobs that have not ended with key > after, by key, with request bodies, labels, attempts. For the start. */
 CO_SUSPENDS int store_list_live(
         struct store *s, int64_t after, size_t limit, struct store_page *ret);
 
+/*
+ * --- paging ---
+ * A job that has not ended is in memory, or it is paged out: then the store finds it by its lane
+ * and priority in the order of its due time (unless it is held), by its deadline, by its batch,
+ * or by its id. Paging in gives the whole job (request bodies, labels, attempts) and says in the
+ * same transaction that it is in memory. What is paged out and held is in no lane.
+ */
+
+/* Jobs of one lane and priority that are paged out and not held. */
+struct store_class {
+    int64_t lane; /* lane_key() */
+    int priority;
+    int64_t due_us; /* the earliest due time */
+};
+struct store_census {
+    struct store_class *classes; /* owned */
+    size_t n_classes;
+    size_t n_live;        /* jobs that have not ended */
+    int64_t ends_us;      /* the earliest deadline of them; 0: none has one */
+    struct uuid7 *flying; /* owned: those that were in flight */
+    size_t n_flying;
+};
+void store_census_done(struct store_census *c);
+/*
+ * Suspends. For the start, before anything else: nothing is in memory, so everything that has not
+ * ended is paged out from now on. Due times and deadlines that were written while daemon time was
+ * not the wall clock (store_set_clock_offset()) become wall clock times, in the same transaction.
+ */
+CO_SUSPENDS int store_take_census(struct store *s, struct store_census *ret);
+/*
+ * Suspends. Pages in jobs of a class, due by `due_us`, earliest first: up to `limit`, and no more
+ * once they have `max_bytes` (job_bytes()), but one in any case. ret->next: the due time of the first
+ * one that stays out, whenever it is; 0: none is left.
+ */
+CO_SUSPENDS int store_page_class(struct store *s, int64_t lane, int priority, int64_t due_us,
+        size_t limit, int64_t max_bytes, struct store_page *ret);
+/* Suspends. Pages in jobs whose deadline is up by `ends_us`. ret->next: the next deadline; 0: none. */
+CO_SUSPENDS int store_page_ends(
+        struct store *s, int64_t ends_us, size_t limit, struct store_page *ret);
+/*
+ * Suspends. Pages in members of a batch with index >= from, by index: all that are out, or those of
+ * them that are held. ret->next: the index to go on from; 0: none is left.
+ */
+CO_SUSPENDS int store_page_batch(struct store *s, int64_t batch_key, int64_t from, bool held_only,
+        size_t limit, struct store_page *ret);
+/* Suspends. Pages in one job. -ENOENT no such job, -EALREADY it has ended or is in memory. */
+CO_SUSPENDS int store_page_job(struct store *s, struct uuid7 id, struct job **ret);
+/*
+ * Suspends. After a step of the wall clock: the due times of paged out jobs that have an `at` and
+ * have not begun become at_us - `offset_us`. A slice at a time from key `*after` on, which begins at 0.
+ * 1: there are more.
+ */
+CO_SUSPENDS int store_redate(struct store *s, int64_t offset_us, int64_t *after);
+/* Suspends. After a step of the wall clock: how far it is ahead of daemon time now, for the next start. */
+CO_SUSPENDS int store_set_clock_offset(struct store *s, int64_t offset_us);
+
+/*
+ * --- retention, backup, space ---
+ */
+
+struct store_limits {
+    int64_t finished_before_us; /* ended jobs that finished earlier go */
+    int64_t max_ended;          /* more ended jobs than that: the earliest go */
+    int64_t max_bytes;          /* of the database and the body files in use; the same */
+};
+struct store_purge {
+    struct uuid7 *ids; /* owned: jobs that were removed */
+    size_t n;
+    bool more;         /* another slice is due at once */
+    int64_t oldest_us; /* finish of the earliest one left; 0: none */
+};
+void store_purge_done(struct store_purge *p);
+/*
+ * Suspends. Removes a slice (a few milliseconds) of the ended jobs that are beyond the limits, with
+ * their bodies, labels and attempts; a batch goes with the last of its jobs.
+ */
+CO_SUSPENDS int store_purge(
+        struct store *s, const struct store_limits *limits, struct store_purge *ret);
+
+struct store_backup {
+    char *path;    /* owned: the directory that holds it */
+    int64_t bytes; /* of the database and the body files */
+};
+void store_backup_done(struct store_backup *b);
+/*
+ * Suspends. A consistent copy in a new directory backups/<time> below the state directory, synced
+ * before it gets its name, while others go on. -EBUSY one is being made, -ENOSPC.
+ */
+CO_SUSPENDS int store_backup(struct store *s, struct store_backup *ret);
+/*
+ * Any thread, at any time: gives the ballast up if there is still some. true: there is more space
+ * than before.
+ */
+bool store_more_space(struct store *s);
+
+/*
+ * Checks a state directory or a backup, which nobody may have open, and changes nothing. Says on
+ * `out` what is wrong, a line for each fault. 0: it is sound; -EBADMSG: it is not; or as store_open().
+ */
+int store_check(const char *directory, FILE *out, struct error *ret_why);
+
 /* Suspends. -ENOENT. Its counts are those of the stored states. */
 CO_SUSPENDS int store_get_batch(struct store *s, struct uuid7 id, struct batch *ret);
+/* Suspends. The ids of a batch's jobs by index; those that retention removed are missing. Owned array. */
+CO_SUSPENDS int store_batch_ids(
+        struct store *s, int64_t batch_key, struct uuid7 **ret_ids, size_t *ret_n);
 struct store_batches {
     struct batch *batches; /* owned */
     size_t n;

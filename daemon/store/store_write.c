@@ -1,6 +1,7 @@
 /* The calls that write. Each is an operation in its caller's frame. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "daemon/base/cleanup.h"
 #include "daemon/store/sqlite_loading.h"
@@ -29,7 +30,8 @@ static int insert_run(struct op *op, struct sqlite *db)
 
 static const struct op_class insert_class = { .run = insert_run, .inserts = true };
 
-int store_insert(struct store *s, struct job *const *jobs, size_t n)
+int store_insert(
+        struct store *s, struct job *const *jobs, size_t n, struct store_outcome *ret_outcomes)
 {
     struct insert_op i = {
         .op = { .class = &insert_class, .rows = (unsigned)n * ROWS_OF_JOB },
@@ -37,6 +39,7 @@ int store_insert(struct store *s, struct job *const *jobs, size_t n)
         .n = n,
     };
 
+    memset(ret_outcomes, 0, n * sizeof(*ret_outcomes));
     return worker_run(&s->worker, &i.op);
 }
 
@@ -86,7 +89,8 @@ static const struct op_class insert_batch_class = {
     .inserts = true,
 };
 
-int store_insert_batch(struct store *s, const struct batch *b, struct job *const *jobs, size_t n)
+int store_insert_batch(struct store *s, const struct batch *b, struct job *const *jobs, size_t n,
+        const struct idempotency *idempotency, struct store_outcome *ret)
 {
     struct insert_batch_op i = {
         .op = {
@@ -97,6 +101,9 @@ int store_insert_batch(struct store *s, const struct batch *b, struct job *const
         .jobs = jobs,
         .n = n,
     };
+
+    (void)idempotency;
+    *ret = (struct store_outcome){ 0 };
 
     return worker_run(&s->worker, &i.op);
 }
@@ -144,27 +151,34 @@ int store_checkpoint(
 
 struct in_flight_op {
     struct op op;
-    int64_t key;
+    size_t n;
+    int64_t keys[];
 };
 _Static_assert(offsetof(struct in_flight_op, op) == 0, "the worker frees the operation");
 
 /* A job that ended meanwhile, or is not there, has nothing to be marked. */
 static int in_flight_run(struct op *op, struct sqlite *db)
 {
-    return sqlite_write_in_flight(db, CONTAINER_OF(op, struct in_flight_op, op)->key);
+    struct in_flight_op *i = CONTAINER_OF(op, struct in_flight_op, op);
+    int rc = 0;
+
+    for (size_t at = 0; rc == 0 && at < i->n; at++)
+        rc = sqlite_write_in_flight(db, i->keys[at]);
+    return rc;
 }
 
 static const struct op_class in_flight_class = { .run = in_flight_run };
 
-int store_mark_in_flight(struct store *s, int64_t key)
+int store_mark_in_flight(struct store *s, const int64_t *keys, size_t n)
 {
-    struct in_flight_op *i = calloc(1, sizeof(*i));
+    struct in_flight_op *i = calloc(1, sizeof(*i) + n * sizeof(*keys));
 
     if (!i)
         return -ENOMEM;
     i->op.class = &in_flight_class;
-    i->op.rows = 1;
-    i->key = key;
+    i->op.rows = (unsigned)n;
+    i->n = n;
+    memcpy(i->keys, keys, n * sizeof(*keys));
     worker_post(&s->worker, &i->op);
     return 0;
 }

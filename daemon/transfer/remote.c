@@ -275,6 +275,7 @@ static bool remote_may_fail(const struct remote *r, enum failure failure)
     case FAILURE_BAD_REDIRECT:
     case FAILURE_UNEXPECTED_STATUS:
     case FAILURE_DEADLINE_EXCEEDED:
+    case FAILURE_DAEMON_CRASHED:
     case FAILURE_MAX:
         break;
     }

@@ -135,19 +135,22 @@ static void finish_job(struct job *j)
 static int work(void *arg)
 {
     struct job **jobs = calloc(MAX_PER_CALL, sizeof(struct job *));
+    struct store_outcome *outcomes = calloc(MAX_PER_CALL, sizeof(*outcomes));
 
     (void)arg;
     check_memory(jobs);
+    check_memory(outcomes);
     while (bench.left > 0) {
         unsigned n = bench.left < bench.per_call ? bench.left : bench.per_call;
 
         bench.left -= n;
         for (unsigned i = 0; i < n; i++)
             jobs[i] = make_job();
-        check(store_insert(bench.store, jobs, n), "insert");
+        check(store_insert(bench.store, jobs, n, outcomes), "insert");
         for (unsigned i = 0; i < n; i++)
             finish_job(jobs[i]);
     }
+    free(outcomes);
     free(jobs);
     return 0;
 }

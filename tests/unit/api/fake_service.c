@@ -206,7 +206,8 @@ static int fake_insert(struct service *s, struct job_spec *spec, struct uuid7 ba
     return co_spawn_detached("fake job", fake_run, f);
 }
 
-int service_submit(struct service *s, struct job_spec *specs, size_t n, struct job **ret_jobs)
+int service_submit(struct service *s, struct job_spec *specs, size_t n, struct job **ret_jobs,
+        enum submit_outcome *ret_outcomes)
 {
     const char *name = specs[0].name ? specs[0].name : "";
     int rc = co_sleep(FAKE_COMMIT_NS);
@@ -220,12 +221,13 @@ int service_submit(struct service *s, struct job_spec *specs, size_t n, struct j
     for (size_t i = 0; i < n; i++) {
         rc = fake_insert(s, &specs[i], (struct uuid7){ 0 }, 0, &ret_jobs[i]);
         assert(rc == 0);
+        ret_outcomes[i] = SUBMIT_ACCEPTED;
     }
     return 0;
 }
 
 int service_submit_batch(struct service *s, const struct batch *options, struct job_spec *specs,
-        size_t n, struct batch *ret_batch, struct uuid7 **ret_ids)
+        size_t n, const struct idempotency *idempotency, struct submitted_batch *ret)
 {
     struct fake_batch *b = calloc(1, sizeof(*b));
     struct uuid7 *ids = calloc(n, sizeof(*ids));
@@ -251,8 +253,8 @@ int service_submit_batch(struct service *s, const struct batch *options, struct 
         ids[i] = j->id;
         job_unref(j);
     }
-    *ret_batch = b->batch;
-    *ret_ids = ids;
+    (void)idempotency;
+    *ret = (struct submitted_batch){ .batch = b->batch, .ids = ids, .n = n };
     return 0;
 }
 

@@ -106,7 +106,7 @@ static int fault_teardown(void **state)
 
 static int insert(struct place *p, struct job *j)
 {
-    return store_insert(p->store, &j, 1);
+    return store_insert(p->store, &j, 1, (struct store_outcome[2]){ 0 });
 }
 
 static bool stored(struct place *p, const struct job *j)
@@ -135,7 +135,9 @@ static int fill_up_and_heal(void *arg)
 
         fault.write_error = errors[i];
         assert_int_equal(insert(p, j), -ENOSPC);
-        assert_int_equal(store_insert_batch(p->store, &b, jobs, 3), -ENOSPC);
+        assert_int_equal(
+                store_insert_batch(p->store, &b, jobs, 3, NULL, &(struct store_outcome){ 0 }),
+                -ENOSPC);
         assert_int_equal(store_update_batch(p->store, &b), -ENOENT);
         assert_true(stored(p, before));
         assert_false(stored(p, j));
@@ -258,13 +260,15 @@ static int fill_up_in_a_batch(void *arg)
 
     assert_int_equal(insert(p, j), 0);
     fault.end = log_size(p) + 50 * LOG_FRAME; /* some slices */
-    assert_int_equal(store_insert_batch(p->store, &b, jobs, 2000), -ENOSPC);
+    assert_int_equal(
+            store_insert_batch(p->store, &b, jobs, 2000, NULL, &(struct store_outcome){ 0 }),
+            -ENOSPC);
     assert_false(stored(p, jobs[0]));
     assert_int_equal(store_get_batch(p->store, b.id, &found), -ENOENT);
     fault.end = 0;
     /* Once there is room again and something is written, what is left of it goes. */
     for (int i = 0; rc == -EEXIST && i < 5000; i++) {
-        rc = store_insert_batch(p->store, &b, jobs, 2000);
+        rc = store_insert_batch(p->store, &b, jobs, 2000, NULL, &(struct store_outcome){ 0 });
         assert_int_equal(co_sleep(1000000), 0);
     }
     assert_int_equal(rc, 0);
@@ -344,7 +348,7 @@ static int break_it(void *arg)
     *b->error = 0;
     assert_int_equal(insert(b->place, b->during), -EIO);
     assert_int_equal(store_get(b->place->store, b->before->id, &found), -EIO);
-    assert_int_equal(store_mark_in_flight(b->place->store, b->before->id.key), 0);
+    assert_int_equal(store_mark_in_flight(b->place->store, &b->before->id.key, 1), 0);
     assert_int_equal(b->place->failures, 1);
     return 0;
 }
@@ -409,7 +413,8 @@ static int do_work(void *arg)
         struct sample_step step;
         struct checkpoint *c = &step.checkpoint;
 
-        w->inserted[i] = work_succeeded(w, store_insert(s, &w->jobs[i], 1));
+        w->inserted[i] =
+                work_succeeded(w, store_insert(s, &w->jobs[i], 1, (struct store_outcome[2]){ 0 }));
         if (!w->inserted[i])
             continue;
         sample_step_init(&step, w->jobs[i], JOB_SUCCEEDED, "result");
@@ -419,7 +424,8 @@ static int do_work(void *arg)
         else
             sample_step_done(&step);
     }
-    w->batch_inserted = work_succeeded(w, store_insert_batch(s, &w->batch, w->members, 300));
+    w->batch_inserted = work_succeeded(w,
+            store_insert_batch(s, &w->batch, w->members, 300, NULL, &(struct store_outcome){ 0 }));
     return 0;
 }
 

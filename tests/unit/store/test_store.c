@@ -22,7 +22,7 @@ static void assert_stored(struct place *p, const struct job *j)
 
 static void insert(struct place *p, struct job *j)
 {
-    assert_int_equal(store_insert(p->store, &j, 1), 0);
+    assert_int_equal(store_insert(p->store, &j, 1, (struct store_outcome[2]){ 0 }), 0);
 }
 
 static void checkpoint(struct place *p, struct sample_step *step)
@@ -48,9 +48,11 @@ static int live(void *arg)
     struct store_body body;
 
     l->job->batch = l->batch.id;
-    assert_int_equal(store_insert_batch(p->store, &l->batch, &l->job, 1), 0);
+    assert_int_equal(
+            store_insert_batch(p->store, &l->batch, &l->job, 1, NULL, &(struct store_outcome){ 0 }),
+            0);
     assert_stored(p, l->job);
-    assert_int_equal(store_mark_in_flight(p->store, l->job->id.key), 0);
+    assert_int_equal(store_mark_in_flight(p->store, &l->job->id.key, 1), 0);
     l->batch.cancelled = true;
     assert_int_equal(store_update_batch(p->store, &l->batch), 0);
     l->job->in_flight = true; /* the mark was before it */
@@ -155,11 +157,13 @@ static int mistake(void *arg)
     struct job *both[2] = { l->job, l->job }, *found;
     struct batch b;
 
-    assert_int_equal(store_insert(l->place->store, both, 2), -EEXIST);
+    assert_int_equal(
+            store_insert(l->place->store, both, 2, (struct store_outcome[2]){ 0 }), -EEXIST);
     assert_int_equal(store_get(l->place->store, l->job->id, &found), -ENOENT);
     assert_int_equal(store_get_batch(l->place->store, l->job->id, &b), -ENOENT);
     insert(l->place, l->job);
-    assert_int_equal(store_insert(l->place->store, both, 1), -EEXIST);
+    assert_int_equal(
+            store_insert(l->place->store, both, 1, (struct store_outcome[2]){ 0 }), -EEXIST);
     assert_stored(l->place, l->job);
     return 0;
 }
@@ -193,7 +197,9 @@ static int insert_large(void *arg)
 {
     struct large_batch *l = arg;
 
-    assert_int_equal(store_insert_batch(l->place->store, &l->batch, l->jobs, l->batch.total), 0);
+    assert_int_equal(store_insert_batch(l->place->store, &l->batch, l->jobs, l->batch.total, NULL,
+                             &(struct store_outcome){ 0 }),
+            0);
     l->inserted = true;
     return 0;
 }
@@ -468,8 +474,9 @@ static int insert_when_short(void *arg)
     struct batch b = sample_batch(2);
     struct job *j = sample_fetch(), **jobs = sample_jobs(&b), *found;
 
-    assert_int_equal(store_insert(p->store, &j, 1), -ENOSPC);
-    assert_int_equal(store_insert_batch(p->store, &b, jobs, 2), -ENOSPC);
+    assert_int_equal(store_insert(p->store, &j, 1, (struct store_outcome[2]){ 0 }), -ENOSPC);
+    assert_int_equal(
+            store_insert_batch(p->store, &b, jobs, 2, NULL, &(struct store_outcome){ 0 }), -ENOSPC);
     assert_int_equal(store_get(p->store, j->id, &found), -ENOENT);
     job_unref(j);
     sample_jobs_free(jobs, 2);
