@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "daemon/base/cleanup.h"
+#include "daemon/model/job.h"
 #include "daemon/store/sqlite_statement.h"
 
 /* "baed": tells our file from another program's. */
@@ -15,10 +16,21 @@
  * done     how it ended; written once
  * attempt  what a checkpoint that did not end the job tried; the last one's are in `done`
  * answer   what the exchange of a step brought; its key is the job's << 3 | step
+ * idempotency  the keys of clients, each with the job or batch that it stands for; may outlive that
+ * meta     numbers of the store as a whole: clock_offset (microseconds)
  *
  * A key is uuid7.key, so rows go to the right end of their tree, and a job that ended has its rows
  * in no index unless it is in a batch. Rows are added and removed rather than changed: an UPDATE of
  * one wide row and an index on its state cost a third more than all of this.
+ *
+ * Where a job that has not ended is, says live.place: 0 in memory, 1 paged out, 2 paged out and
+ * held. It is 2 only while `held` is 1. Only what is paged out is in the indexes of `live`, so a job
+ * that stays in memory pays for none; what is held is in that of deadlines alone. live.lane is
+ * job_lane_key() of the step that is next; priority, ends_us (0: no deadline) and at_us (0: none)
+ * are the job's. Of these times, but not of those in `job`, the census makes wall clock times.
+ *
+ * The steps of the migration: 2 adds executors; 3 adds paging, idempotency and meta, and makes each
+ * job that has not ended one that is paged out.
  */
 #define SCHEMA_PROGRESS                         \
     " state INTEGER NOT NULL,"                  \
@@ -142,8 +154,36 @@ static const char schema_1[] =
 /* Of its values 0 and 1 take no bytes, so that reading them walks over no body before them. */
 static const char schema_2[] = "ALTER TABLE job ADD COLUMN executor INTEGER NOT NULL DEFAULT 0;";
 
+/* The key of a client is as good as random: so the index of keys is narrow, and the rest is in order of age. */
+static const char schema_3[] =
+        "ALTER TABLE live ADD COLUMN lane INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE live ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE live ADD COLUMN place INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE live ADD COLUMN ends_us INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE live ADD COLUMN at_us INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE live ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;"
+        "UPDATE live SET place=1+held, (lane, priority, ends_us, at_us)=(SELECT"
+        " lane_key(CASE live.step WHEN 2 THEN NULL WHEN 3 THEN collect_origin ELSE origin END),"
+        " priority, CASE WHEN deadline_us>0 THEN created_us+deadline_us ELSE 0 END, at_us"
+        " FROM job WHERE job.key=live.key);"
+        "CREATE INDEX live_lane ON live(lane, priority DESC, due_us) WHERE place=1;"
+        "CREATE INDEX live_ends ON live(ends_us) WHERE place>0 AND ends_us>0;"
+
+        "CREATE TABLE idempotency("
+        " job_key INTEGER PRIMARY KEY," /* or of a batch */
+        " tail INTEGER NOT NULL,"
+        " key BLOB NOT NULL,"
+        " fingerprint BLOB NOT NULL"
+        ") STRICT;"
+        "CREATE UNIQUE INDEX idempotency_key ON idempotency(key);"
+
+        "CREATE TABLE meta("
+        " name TEXT PRIMARY KEY,"
+        " value INTEGER NOT NULL"
+        ") STRICT, WITHOUT ROWID;";
+
 /* Append only: the number of steps is the version, kept in user_version. */
-static const char *const schema_steps[] = { schema_1, schema_2 };
+static const char *const schema_steps[] = { schema_1, schema_2, schema_3 };
 
 static int schema_pragma(sqlite3 *db, const char *sql, int64_t *ret)
 {
@@ -184,6 +224,14 @@ static int schema_exec(sqlite3 *db, const char *sql)
     return sqlite_error(sqlite3_exec(db, sql, NULL, NULL, NULL));
 }
 
+_Static_assert(STEP_WAIT == 2 && STEP_COLLECT == 3, "schema_3");
+
+static void schema_lane_key(sqlite3_context *context, int n, sqlite3_value **values)
+{
+    (void)n;
+    sqlite3_result_int64(context, lane_key((const char *)sqlite3_value_text(values[0])));
+}
+
 static int schema_step(sqlite3 *db, size_t step)
 {
     char version[96];
@@ -210,6 +258,10 @@ int schema_migrate(sqlite3 *db, const char *path, struct error *ret_why)
     if (rc < 0)
         return rc;
     rc = schema_pragma(db, "PRAGMA user_version", &version);
+    if (rc == 0)
+        rc = sqlite_error(sqlite3_create_function(db, "lane_key", 1,
+                SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL, schema_lane_key, NULL,
+                NULL));
     for (size_t step = (size_t)version; rc == 0 && step < ARRAY_LEN(schema_steps); step++)
         rc = schema_step(db, step);
     if (rc < 0)

@@ -77,6 +77,12 @@ static int write_job(struct sqlite *d, const struct job *j)
     return rc;
 }
 
+/* 0 in memory, 1 paged out, 2 paged out and held. */
+static int job_place(const struct job *j)
+{
+    return j->paged_out ? 1 + j->held : 0;
+}
+
 static int write_live(struct sqlite *d, const struct job *j)
 {
     struct row r = statement_start(d, INSERT_LIVE);
@@ -86,6 +92,11 @@ static int write_live(struct sqlite *d, const struct job *j)
     row_put_int(&r, j->step);
     row_put_int(&r, j->held);
     row_put_int(&r, j->due_us);
+    row_put_int(&r, job_lane_key(j, j->step));
+    row_put_int(&r, j->spec.priority);
+    row_put_int(&r, job_place(j));
+    row_put_int(&r, job_ends_us(j));
+    row_put_int(&r, j->spec.at_us);
     return statement_run(&r);
 }
 
@@ -205,7 +216,11 @@ static int write_going_on(struct sqlite *d, const struct checkpoint *c)
     struct row r = statement_start(d, UPDATE_LIVE);
     int rc;
 
+    assert(!c->page_out || !c->job->held);
     put_progress(&r, c);
+    row_put_int(&r, job_lane_key(c->job, c->step));
+    row_put_int(&r, c->page_out);
+    row_put_int(&r, c->crashes);
     row_put_int(&r, c->job->id.key);
     rc = expect_change(d, statement_run(&r));
     if (rc == 0 && c->n_attempts > 0)
