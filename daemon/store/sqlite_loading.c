@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "daemon/store/sqlite.h"
+#include "daemon/store/sqlite_idempotency.h"
 #include "daemon/store/sqlite_statement.h"
 #include "daemon/store/sqlite_write.h"
 
@@ -116,6 +117,13 @@ bool loading_hides(const struct sqlite *d, int64_t batch_key)
     return loading_get(d, batch_key);
 }
 
+bool loading_drops(const struct sqlite *d, int64_t batch_key)
+{
+    const struct loading *l = loading_get(d, batch_key);
+
+    return l && l->dropping;
+}
+
 static int loading_delete(struct sqlite *d, enum statement which, int64_t batch_key)
 {
     struct row r = statement_start(d, which);
@@ -125,7 +133,7 @@ static int loading_delete(struct sqlite *d, enum statement which, int64_t batch_
     return statement_run(&r);
 }
 
-/* *ret_empty: all of it is gone, the batch's own row too. */
+/* *ret_empty: all of it is gone, the batch's own row and its idempotency key too. */
 static int loading_delete_slice(struct sqlite *d, int64_t batch_key, bool *ret_empty)
 {
     int rc = loading_delete(d, DROP_LABELS, batch_key);
@@ -140,6 +148,8 @@ static int loading_delete_slice(struct sqlite *d, int64_t batch_key, bool *ret_e
 
         row_put_int(&r, batch_key);
         rc = statement_run(&r);
+        if (rc == 0)
+            rc = sqlite_drop_key(d, batch_key);
     }
     return rc;
 }

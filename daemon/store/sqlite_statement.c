@@ -134,6 +134,13 @@ static const char *const statement_texts[STATEMENT_MAX] = {
     [SET_META] = "INSERT OR REPLACE INTO meta(name, value) VALUES(?,?)",
     [LIST_BATCH_IDS] = "SELECT key, tail, batch_index FROM job INDEXED BY job_batch"
                        " WHERE batch_key=? AND batch_index>=? ORDER BY batch_index LIMIT ?",
+
+    [FIND_KEY] = "SELECT job_key, tail, fingerprint FROM idempotency INDEXED BY idempotency_key"
+                 " WHERE key=?",
+    [INSERT_KEY] = "INSERT INTO idempotency(job_key, tail, key, fingerprint) VALUES(?,?,?,?)",
+    [DELETE_KEY] = "DELETE FROM idempotency WHERE job_key=?",
+    [FORGET_KEYS] = "DELETE FROM idempotency WHERE job_key IN"
+                    " (SELECT job_key FROM idempotency WHERE job_key<? ORDER BY job_key LIMIT ?)",
 };
 
 int sqlite_error(int code)

@@ -73,6 +73,10 @@ enum statement {
     SELECT_META,
     SET_META,
     LIST_BATCH_IDS,
+    FIND_KEY,
+    INSERT_KEY,
+    DELETE_KEY,
+    FORGET_KEYS,
 
     STATEMENT_MAX
 };
