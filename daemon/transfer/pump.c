@@ -14,13 +14,13 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "daemon/base/clock.h"
 #include "daemon/base/heap.h"
 #include "daemon/base/loop.h"
+#include "daemon/base/thread.h"
 #include "daemon/co/task.h"
 #include "daemon/transfer/easy.h"
 #include "daemon/transfer/flight.h"
@@ -429,23 +429,15 @@ static void *pump_main(void *arg)
     return NULL;
 }
 
-/* Signals are the main thread's. */
 static int pump_start_thread(struct pump *p)
 {
-    char name[16];
-    sigset_t all, old;
+    char name[32];
     int rc;
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    rc = pthread_create(&p->thread, NULL, pump_main, p);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (rc != 0)
-        return -rc;
-    p->running = true;
     snprintf(name, sizeof(name), "transfer-%u", p->options.number);
-    pthread_setname_np(p->thread, name);
-    return 0;
+    rc = thread_start(&p->thread, name, pump_main, p);
+    p->running = rc == 0;
+    return rc;
 }
 
 int pump_new(const struct pump_options *options, struct pump **ret)
