@@ -104,11 +104,11 @@ void activation_cancel_rest(struct run *run)
     activation_start_cancel(run);
 }
 
-static void activation_log_failure(const struct job *j)
+static void activation_log_failure(struct engine *e, const struct job *j)
 {
     char id[UUID7_TEXT_SIZE];
 
-    if (j->state != JOB_FAILED)
+    if (j->state != JOB_FAILED || !log_limit_pass(&e->failures))
         return;
     uuid7_format(j->id, id);
     log_event(LOG_LEVEL_INFO,
@@ -144,7 +144,7 @@ static void activation_apply(struct record *r, struct checkpoint *c)
     if (!job_state_ended(r->job->state))
         return;
 
-    activation_log_failure(r->job);
+    activation_log_failure(r->engine, r->job);
     if (!run)
         return;
     run_end_member(run, r);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "daemon/base/clock.h"
+#include "daemon/base/log_limit.h"
 #include "daemon/base/uuid7.h"
 #include "daemon/co/sync.h"
 #include "daemon/engine/due.h"
@@ -32,6 +33,7 @@ struct engine {
     struct list busy; /* records: the live set */
     unsigned n_busy;
     struct co_condition quiet; /* n_busy has become 0 */
+    struct log_limit failures; /* lines of failed jobs */
     struct due_item reopen;    /* opens the lanes that a lack of memory closed */
     bool started, stopping;
     bool halted; /* stopping, and what has not begun does not begin any more */

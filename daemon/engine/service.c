@@ -40,6 +40,7 @@ int service_new(struct loop *loop, const struct service_options *options, struct
     list_init(&engine->busy);
     due_item_init(&engine->reopen, service_reopen_lanes);
     due_init(&engine->due, loop, &engine->clock);
+    log_limit_init(&engine->failures, loop, LOG_LEVEL_INFO, "jobs failed");
     co_condition_init(&engine->quiet);
     rc = lanes_init(&engine->lanes, options->max_active, options->lane_concurrency, options->lanes,
             options->n_lanes);
@@ -71,6 +72,7 @@ struct service *service_free(struct service *s)
     runs_done(&e->runs);
     records_done(&e->records);
     due_done(&e->due);
+    log_limit_done(&e->failures);
     lanes_done(&e->lanes);
     service_rules_unref(e->rules);
     free(e);
