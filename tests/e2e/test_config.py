@@ -164,8 +164,9 @@ class Program(Case):
         self.assertRegex(text, rf"level\s*=.*warning.*{re.escape(str(daemon.configuration))}:\d+")
         self.assertRegex(text, r"connect_timeout\s*=.*5.*default")
         for key in ("listen", "max_wait", "max_body", "max_bulk", "max_lines", "max_connections",
-                    "header_timeout", "directory", "durability", "max_jobs", "max_active",
-                    "drain_timeout", "executor_threads", "executor_processes", "threads",
+                    "header_timeout", "directory", "durability", "max_jobs", "max_batches",
+                    "min_free", "ballast", "max_active", "window", "window_memory", "max_lanes",
+                    "age", "count", "bytes", "idempotency", "drain_timeout", "executor_threads", "executor_processes", "threads",
                     "body_memory", "timeout", "allow", "deny"):
             self.assertRegex(text, rf"\b{key}\s*=")
 
