@@ -252,6 +252,7 @@ static int recount_batch(struct sqlite *d, struct batch *b)
         return rc;
     b->counts[JOB_PENDING] = (unsigned)row_take_int(&live);
     b->counts[JOB_WAITING] = (unsigned)row_take_int(&live);
+    b->n_held = (unsigned)row_take_int(&live);
 
     row_put_int(&done, b->id.key);
     rc = statement_next(&done);

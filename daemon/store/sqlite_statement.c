@@ -39,10 +39,11 @@ static const char *const statement_texts[STATEMENT_MAX] = {
     [INSERT_ATTEMPTS] = "INSERT INTO attempt(job_key, seq, data) VALUES(?,?,?)",
     [INSERT_ANSWER] = "INSERT OR REPLACE INTO answer(key, headers, type, bytes, truncated, file,"
                       " data) VALUES(?,?,?,?,?,?,?)",
-    [UPDATE_LIVE] = "UPDATE live SET in_flight=0, state=?, step=?, tries=?, attempts=?, due_us=?,"
-                    " started_us=?, delivered_us=?, waited_us=?, collected_us=?, failure=?,"
-                    " phase=?, retry_safe=?, message=?, status=?, answer_step=?, body_bytes=?,"
-                    " truncated=?, body_type=?, lane=?, place=?, crashes=? WHERE key=?",
+    [UPDATE_LIVE] =
+            "UPDATE live SET held=0, in_flight=0, state=?, step=?, tries=?, attempts=?, due_us=?,"
+            " started_us=?, delivered_us=?, waited_us=?, collected_us=?, failure=?,"
+            " phase=?, retry_safe=?, message=?, status=?, answer_step=?, body_bytes=?,"
+            " truncated=?, body_type=?, lane=?, place=?, crashes=? WHERE key=?",
     [UPDATE_IN_FLIGHT] = "UPDATE live SET in_flight=1 WHERE key=?",
     [UPDATE_RELEASED] = "UPDATE live SET held=0, place=min(place, 1) WHERE key=?",
     [DELETE_LIVE] = "DELETE FROM live WHERE key=?",
@@ -97,7 +98,7 @@ static const char *const statement_texts[STATEMENT_MAX] = {
     [LIST_BATCHES] = "SELECT " BATCH_COLUMNS " FROM batch WHERE key<? ORDER BY key DESC",
     [LIST_BATCHES_RUNNING] = "SELECT " BATCH_COLUMNS " FROM batch INDEXED BY batch_live"
                              " WHERE state<2 AND key<? ORDER BY key DESC",
-    [COUNT_LIVE] = "SELECT sum(state=0), sum(state=1) FROM job INDEXED BY job_batch"
+    [COUNT_LIVE] = "SELECT sum(state=0), sum(state=1), sum(held) FROM job INDEXED BY job_batch"
                    " CROSS JOIN live ON live.key=job.key WHERE batch_key=?",
     [COUNT_DONE] = "SELECT sum(state=2), sum(state=3), sum(state=4), max(finished_us),"
                    " max(finished_seq),"

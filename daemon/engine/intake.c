@@ -1,0 +1,43 @@
+#include "daemon/engine/intake.h"
+
+#include <errno.h>
+
+#include "daemon/base/log.h"
+#include "daemon/engine/activation.h"
+#include "daemon/engine/engine.h"
+#include "daemon/model/job.h"
+
+int intake_adopt(struct engine *e, struct job *job, struct record **ret)
+{
+    struct record *r = record_new(e, job_ref(job));
+    struct run *run;
+
+    if (!r) {
+        job_unref(job);
+        return -ENOMEM;
+    }
+    job->paged_out = false;
+    activation_prepare(r);
+    if (records_add(&e->records, r) < 0) {
+        record_free(r);
+        return -ENOMEM;
+    }
+    run = job->batch.key ? runs_find(&e->runs, job->batch) : NULL;
+    if (run)
+        run_join(run, r);
+    *ret = r;
+    return 0;
+}
+
+void intake_let_in(struct engine *e, struct job *job)
+{
+    struct record *r;
+
+    if (intake_adopt(e, job, &r) < 0)
+        log_error("no memory for an accepted job: it waits for the next start of the daemon");
+    else if (r->run && r->run->cancelling)
+        co_condition_notify_all(
+                &r->run->changed); /* who cancels the batch looks for members again */
+    else if (!e->stopping)
+        activation_schedule(r);
+}
