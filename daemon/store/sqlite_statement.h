@@ -57,6 +57,22 @@ enum statement {
     LIST_BATCHES_RUNNING,
     COUNT_LIVE,
     COUNT_DONE,
+    SELECT_REMOVED,
+    COUNT_ENDED,
+    PAGE_COUNT,
+    PAGE_SIZE,
+    FREE_COUNT,
+    GIVE_PAGES_BACK,
+    LIST_EARLIEST,
+    LIST_FILES,
+    FIND_OTHER_MEMBER,
+    NOTE_REMOVED,
+    DELETE_ENDED_BATCH,
+    DELETE_ANSWERS,
+    DELETE_ATTEMPTS,
+    DELETE_LABELS,
+    DELETE_DONE,
+    DELETE_JOB,
     STATEMENT_MAX
 };
 
@@ -89,6 +105,8 @@ struct sqlite {
     struct buf scratch;  /* what a statement of now borrows */
     struct buf
             dropped_files; /* names, each with its NUL, that no row has once this transaction is committed */
+    int64_t ended, ended_change;           /* ended jobs; what this transaction makes of them */
+    int64_t file_bytes, file_bytes_change; /* of the body files; the same */
     int wal_pages;
     int64_t last_key;
 };

@@ -8,18 +8,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/base/buf.h"
 #include "daemon/base/mailbox.h"
 #include "daemon/co/sync.h"
 #include "daemon/co/task.h"
 
 struct op;
+struct space;
 struct sqlite;
 
 /* All of them run on the store thread. */
 struct op_class {
     /* Does its work in the running transaction; may be repeated after a rollback. */
     int (*run)(struct op *op, struct sqlite *db);
-    /* May be NULL. After the commit, or with the error: true puts it at the end of the queue again. */
+    /*
+     * May be NULL. After the commit (of one that reads: after its run), or with the error: true puts
+     * it at the end of its queue again.
+     */
     bool (*settle)(struct op *op, struct sqlite *db, int rc);
     bool reads;   /* writes nothing */
     bool inserts; /* new work: what is given up first when space is short */
@@ -43,8 +48,9 @@ struct op_queue {
 
 struct worker_options {
     struct sqlite *db;
+    struct space *space;
     int bodies_fd;
-    int64_t min_free_bytes; /* inserts are refused below it */
+    bool relaxed; /* a commit is durable once the log was folded */
     void (*failed)(void *arg);
     void *arg;
 };
@@ -57,8 +63,8 @@ struct worker {
     struct mail stop;
     struct op_queue writes, reads;
     struct op *homeward, *homeward_last; /* done, to be sent home together: one wake-up for all */
-    int64_t space_checked_us;
-    bool space_short;
+    struct buf unnamed; /* body files, each name with its NUL, that no row has any more */
+    bool keep_files;    /* a backup links them: none goes */
     bool stopping;
     bool broken; /* nothing is written or read any more */
     bool untidy; /* there may be more to fold or to drop */
@@ -70,5 +76,7 @@ int worker_start(struct worker *w, const struct worker_options *options);
 void worker_stop(struct worker *w);
 /* Suspends. The operation's result. -EPERM outside of a coroutine: nothing was done. */
 CO_SUSPENDS int worker_run(struct worker *w, struct op *op);
+/* On the store thread. While `keep`, no body file is removed; those of that time go when it ends. */
+void worker_keep_files(struct worker *w, bool keep);
 /* For one that is on the heap. */
 void worker_post(struct worker *w, struct op *op);
