@@ -13,6 +13,7 @@
 #include "daemon/base/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/failpoint.h"
+#include "daemon/store/sqlite.h"
 
 #define HALF_MADE     ".tmp"
 #define HALF_MADE_MAX (BACKUPS_NAME_SIZE + sizeof(HALF_MADE))
@@ -51,7 +52,7 @@ static int backups_fill(struct backups_entry *e)
 
     if (rc < 0)
         return rc;
-    fd = openat(e->own_fd, BACKUPS_DATABASE, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    fd = openat(e->own_fd, SQLITE_DATABASE_NAME, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
     close(fd);
@@ -124,7 +125,7 @@ int backups_take_file(void *entry, const char *name)
 static int backups_sync_database(struct backups_entry *e)
 {
     int fd CLEANUP(cleanup_close) =
-            openat(e->own_fd, BACKUPS_DATABASE, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+            openat(e->own_fd, SQLITE_DATABASE_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     struct stat file;
 
     if (fd < 0 || fstat(fd, &file) < 0 || fsync(fd) < 0)

@@ -8,7 +8,6 @@
 
 #define BACKUPS_DIRECTORY "backups"
 #define BACKUPS_NAME_SIZE 32
-#define BACKUPS_DATABASE  "baedal.db"
 
 /* All of it is this module's but for what store_backup() reads. */
 struct backups_entry {

@@ -45,6 +45,8 @@ static int sqlite_committed(void *arg, sqlite3 *db, const char *name, int wal_pa
 
 static int sqlite_configure(struct sqlite *d)
 {
+    /* Until it is accepted the file stays as it is. */
+    sqlite_leave_log(d);
     sqlite3_db_config(d->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(d->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(d->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
@@ -153,6 +155,7 @@ static int sqlite_open_file(struct sqlite *d, const struct sqlite_options *o, st
     rc = schema_migrate(d->db, o->path, ret_why);
     if (rc < 0)
         return rc;
+    sqlite3_db_config(d->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     rc = statement_prepare_all(d);
     if (rc == 0)
         rc = sqlite_read_last_key(d);

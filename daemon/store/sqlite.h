@@ -12,6 +12,8 @@
 #include "daemon/base/buf.h"
 #include "daemon/base/error.h"
 
+#define SQLITE_DATABASE_NAME "baedal.db" /* in a state directory or a backup */
+
 struct sqlite;
 
 struct sqlite_options {

@@ -161,6 +161,11 @@ static const char *const schema_steps[] = {
     schema_4,
 };
 
+int schema_version(void)
+{
+    return (int)ARRAY_LEN(schema_steps);
+}
+
 static int schema_pragma(sqlite3 *db, const char *sql, int64_t *ret)
 {
     sqlite3_stmt *st = NULL;

@@ -15,16 +15,14 @@
 #include "daemon/store/sqlite_loading.h"
 #include "daemon/store/store_internal.h"
 
-#define DATABASE_NAME "baedal.db"
-
 /* SQLite would create it for all to read; the files beside it get its mode. */
 static int store_create_file(struct store *s, const char *directory, struct error *ret_why)
 {
-    int fd = openat(s->lock.directory_fd, DATABASE_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = openat(s->lock.directory_fd, SQLITE_DATABASE_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
     if (fd < 0)
-        return error_set(
-                ret_why, -errno, "can't open %s/%s: %s", directory, DATABASE_NAME, strerror(errno));
+        return error_set(ret_why, -errno, "can't open %s/%s: %s", directory, SQLITE_DATABASE_NAME,
+                strerror(errno));
     close(fd);
     if (fsync(s->lock.directory_fd) < 0)
         return error_set(ret_why, -errno, "can't sync %s: %s", directory, strerror(errno));
@@ -57,7 +55,7 @@ static int store_open_database(
 
     if (rc < 0)
         return rc;
-    if (asprintf(&path, "%s/%s", o->directory, DATABASE_NAME) < 0)
+    if (asprintf(&path, "%s/%s", o->directory, SQLITE_DATABASE_NAME) < 0)
         return error_set(ret_why, -ENOMEM, "out of memory");
     rc = sqlite_open(
             &(struct sqlite_options){ .path = path, .relaxed = o->relaxed }, &s->db, ret_why);

@@ -8,6 +8,7 @@
 #include "daemon/base/failpoint.h"
 #include "daemon/co/co.h"
 #include "daemon/store/backups.h"
+#include "daemon/store/sqlite.h"
 #include "daemon/store/sqlite_backup.h"
 #include "daemon/store/sqlite_purge.h"
 #include "daemon/store/store.h"
@@ -184,7 +185,7 @@ CO_SUSPENDS static int backup_fill(struct backup *b)
     struct keep_op keep = { .op = { .class = &keep_class }, .store = b->store };
     int kept, rc;
 
-    if (asprintf(&b->database, "%s/" BACKUPS_DIRECTORY "/%s.tmp/" BACKUPS_DATABASE,
+    if (asprintf(&b->database, "%s/" BACKUPS_DIRECTORY "/%s.tmp/" SQLITE_DATABASE_NAME,
                 b->store->directory, b->entry.name) < 0) {
         b->database = NULL;
         return -ENOMEM;

@@ -92,8 +92,46 @@ static void worker_dismiss(struct worker *w, struct op *op, int rc)
     w->homeward_last = op;
 }
 
+static void worker_break(struct worker *w)
+{
+    if (w->broken)
+        return;
+    w->broken = true;
+    sqlite_leave_log(w->options.db);
+    w->options.failed(w->options.arg);
+}
+
+static void worker_settle_place(struct worker *w, const struct op *op, int rc)
+{
+    struct op_place *owed = (struct op_place *)w->owed.data;
+    size_t n = w->owed.n / sizeof(*owed), at = 0;
+
+    if (op->place.series == 0 || (rc < 0 && rc != -ENOSPC && rc != -ENOMEM))
+        return;
+    while (at < n && (owed[at].series != op->place.series || owed[at].n != op->place.n))
+        at++;
+    if (rc == 0 && at < n) {
+        owed[at] = owed[n - 1];
+        w->owed.n -= sizeof(*owed);
+    } else if (rc < 0 && at == n && buf_append(&w->owed, &op->place, sizeof(op->place)) < 0) {
+        /* Then the order can't be kept, and a start makes it good. */
+        worker_break(w);
+    }
+}
+
+static bool worker_is_out_of_place(const struct worker *w, const struct op *op)
+{
+    const struct op_place *owed = (const struct op_place *)w->owed.data;
+
+    for (size_t i = 0; op->place.series != 0 && i < w->owed.n / sizeof(*owed); i++)
+        if (owed[i].series == op->place.series && owed[i].n < op->place.n)
+            return true;
+    return false;
+}
+
 static void worker_finish(struct worker *w, struct op *op, int rc)
 {
+    worker_settle_place(w, op, rc);
     if (op->class->settle && op->class->settle(op, w->options.db, rc))
         queue_put(&w->writes, op);
     else
@@ -112,15 +150,6 @@ static void worker_finish_all(struct worker *w, struct op_queue *q, int rc)
 static bool worker_survives(int rc)
 {
     return rc == -ENOSPC || rc == -ENOMEM || rc == -EEXIST || rc == -ENOENT || rc == -E2BIG;
-}
-
-static void worker_break(struct worker *w)
-{
-    if (w->broken)
-        return;
-    w->broken = true;
-    sqlite_leave_log(w->options.db);
-    w->options.failed(w->options.arg);
 }
 
 /* Removes what no row names any more, unless a power cut could bring such a row back. */
@@ -175,6 +204,10 @@ static int worker_fill_group(struct worker *w, struct op_queue *done)
             worker_finish(w, op, -ENOSPC);
             continue;
         }
+        if (worker_is_out_of_place(w, op)) {
+            worker_finish(w, op, -ENOSPC);
+            continue;
+        }
         rows += op->rows;
         rc = op->class->run(op, w->options.db);
         queue_put(done, op);
@@ -215,13 +248,25 @@ static int worker_try_alone(struct worker *w, struct op *op)
     return rc;
 }
 
-static void worker_run_alone(struct worker *w, struct op *op)
+static int worker_try_with_room(struct worker *w, struct op *op)
 {
     int rc = worker_try_alone(w, op);
 
-    for (int i = 0;
-            rc == -ENOSPC && !op->class->inserts && i < ROOM_TRIES && worker_make_room(w, i); i++)
+    for (int i = 0; rc == -ENOSPC && i < ROOM_TRIES && worker_make_room(w, i); i++)
         rc = worker_try_alone(w, op);
+    return rc;
+}
+
+static void worker_run_alone(struct worker *w, struct op *op)
+{
+    int rc;
+
+    if (worker_is_out_of_place(w, op))
+        rc = -ENOSPC;
+    else if (op->class->inserts)
+        rc = worker_try_alone(w, op);
+    else
+        rc = worker_try_with_room(w, op);
     if (rc < 0 && !worker_survives(rc)) {
         worker_break(w);
         rc = -EIO;
@@ -403,6 +448,7 @@ void worker_stop(struct worker *w)
     mailbox_post(&w->mailbox, &w->stop);
     pthread_join(w->thread, NULL);
     assert(!w->writes.first && !w->reads.first);
+    buf_done(&w->owed);
     buf_done(&w->unnamed);
     mailbox_done(&w->mailbox);
 }

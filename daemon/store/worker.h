@@ -30,6 +30,15 @@ struct op_class {
     bool inserts; /* new work: what is given up first when space is short */
 };
 
+/*
+ * An operation with a place is not carried out while one before it in its series is missing: one that
+ * failed for lack of space or memory, which its caller tries again.
+ */
+struct op_place {
+    int64_t series; /* 0: none */
+    int64_t n;      /* grows */
+};
+
 /* Part of its caller's frame, or on the heap with no `home`: then it is freed when it is done. */
 struct op {
     struct mail mail;
@@ -38,6 +47,7 @@ struct op {
     struct co_event done;
     struct op *also; /* goes home with it */
     unsigned rows;   /* row operations that it stands for */
+    struct op_place place;
     int rc;
 };
 
@@ -63,6 +73,7 @@ struct worker {
     struct mail stop;
     struct op_queue writes, reads;
     struct op *homeward, *homeward_last; /* done, to be sent home together: one wake-up for all */
+    struct buf owed;    /* struct op_place, of operations that failed and will come again */
     struct buf unnamed; /* body files, each name with its NUL, that no row has any more */
     bool keep_files;    /* a backup links them: none goes */
     bool stopping;
