@@ -214,21 +214,24 @@ static bool purge_has_many_free(struct sqlite *d, int *rc)
            free_pages > purge_number(d, PAGE_COUNT, rc) / FREE_PAGES_SHARE;
 }
 
-static int purge_shrink(struct sqlite *d, bool *ret_more)
+static int purge_give_pages_back(struct sqlite *d)
+{
+    struct row r CLEANUP_ROW = statement_start(d, GIVE_PAGES_BACK);
+    int rc;
+
+    while ((rc = statement_next(&r)) > 0)
+        ;
+    return rc;
+}
+
+/* Not in a slice that has removed many jobs. *ret_more: there are pages to give back. */
+static int purge_shrink(struct sqlite *d, bool at_once, bool *ret_more)
 {
     int rc = 0;
 
-    *ret_more = false;
-    if (!purge_has_many_free(d, &rc) || rc < 0)
-        return rc;
-    {
-        struct row r CLEANUP_ROW = statement_start(d, GIVE_PAGES_BACK);
-
-        while ((rc = statement_next(&r)) > 0)
-            ;
-    }
-    if (rc == 0)
-        *ret_more = purge_has_many_free(d, &rc);
+    if (at_once && purge_has_many_free(d, &rc) && rc == 0)
+        rc = purge_give_pages_back(d);
+    *ret_more = rc == 0 && purge_has_many_free(d, &rc);
     return rc;
 }
 
@@ -285,8 +288,8 @@ int purge_run_slice(struct sqlite *d, const struct store_limits *limits, struct 
         rc = purge_found(d, limits, found, n, ret);
     if (rc == 0)
         rc = purge_look_ahead(d, limits, ret);
-    if (rc == 0 && ret->n < PURGE_SLICE / 2)
-        rc = purge_shrink(d, &free_left);
+    if (rc == 0)
+        rc = purge_shrink(d, ret->n < PURGE_SLICE / 2, &free_left);
     ret->more = ret->more || free_left;
     return rc;
 }
