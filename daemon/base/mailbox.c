@@ -59,12 +59,11 @@ struct mail *mailbox_take(struct mailbox *b)
     return first;
 }
 
-void mailbox_wait(struct mailbox *b)
+void mailbox_wait(struct mailbox *b, int timeout_ms)
 {
     struct pollfd p = { .fd = b->event_fd, .events = POLLIN };
 
-    while (poll(&p, 1, -1) < 0 && errno == EINTR)
-        ;
+    (void)poll(&p, 1, timeout_ms);
 }
 
 void mailbox_deliver(struct mailbox *b)

@@ -27,7 +27,10 @@ void mailbox_post(struct mailbox *b, struct mail *m);
 void mailbox_post_chain(struct mailbox *b, struct mail *first, struct mail *last);
 /* Takes everything, in the order of posting, linked through `next`; NULL when nothing waits. */
 struct mail *mailbox_take(struct mailbox *b);
-/* Blocks until something waits. For a thread without an event loop. */
-void mailbox_wait(struct mailbox *b);
+/*
+ * Blocks until something waits, or for `timeout_ms`; -1: for ever. It may return early. For a thread
+ * without an event loop.
+ */
+void mailbox_wait(struct mailbox *b, int timeout_ms);
 /* Takes everything and calls deliver() of each. */
 void mailbox_deliver(struct mailbox *b);

@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include "daemon/base/cleanup.h"
+#include "daemon/base/failpoint.h"
 #include "daemon/base/uuid7.h"
 #include "daemon/store/sqlite.h"
+#include "daemon/store/sqlite_purge.h"
 
 int bodies_open(int directory_fd, int *ret_fd, struct error *ret_why)
 {
@@ -41,6 +43,8 @@ static int bodies_known(struct sqlite *db, const char *name)
 static int bodies_sweep_stream(DIR *stream, struct sqlite *db)
 {
     struct dirent *entry;
+    struct stat file;
+    int64_t bytes = 0;
     int known;
 
     while (errno = 0, entry = readdir(stream)) {
@@ -51,7 +55,10 @@ static int bodies_sweep_stream(DIR *stream, struct sqlite *db)
             return known;
         if (!known)
             unlinkat(dirfd(stream), entry->d_name, 0);
+        else if (fstatat(dirfd(stream), entry->d_name, &file, AT_SYMLINK_NOFOLLOW) == 0)
+            bytes += file.st_size;
     }
+    purge_set_file_bytes(db, bytes);
     return -errno;
 }
 
@@ -74,7 +81,9 @@ int bodies_sweep(int fd, struct sqlite *db, struct error *ret_why)
 
 void bodies_remove(int fd, struct buf *names)
 {
-    for (size_t at = 0; at < names->n; at += strlen(names->data + at) + 1)
+    for (size_t at = 0; at < names->n; at += strlen(names->data + at) + 1) {
         unlinkat(fd, names->data + at, 0);
+        failpoint(purge_half_unlinked);
+    }
     names->n = 0;
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,18 +18,32 @@
 
 #define LOCK_NAME "lock"
 
+/* A directory that a power cut takes away takes all that is in it. */
+static int lock_sync_parent(int directory_fd)
+{
+    int fd CLEANUP(cleanup_close) = openat(directory_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
 static int lock_open_directory(const char *directory, struct error *ret_why)
 {
-    int fd;
+    bool made = mkdir(directory, 0700) == 0;
+    int fd CLEANUP(cleanup_close) = -1;
+    int rc;
 
-    if (mkdir(directory, 0700) < 0 && errno != EEXIST)
+    if (!made && errno != EEXIST)
         return error_set(
                 ret_why, -errno, "can't create the directory %s: %s", directory, strerror(errno));
     fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return error_set(
                 ret_why, -errno, "can't open the directory %s: %s", directory, strerror(errno));
-    return fd;
+    rc = made ? lock_sync_parent(fd) : 0;
+    if (rc < 0)
+        return error_set(
+                ret_why, rc, "can't sync the directory above %s: %s", directory, strerror(-rc));
+    return TAKE_FD(fd);
 }
 
 static long lock_holder(int fd)
@@ -88,6 +103,26 @@ int lock_take(const char *directory, struct lock *ret, struct error *ret_why)
     if (file_fd < 0)
         return file_fd;
     *ret = (struct lock){ .directory_fd = TAKE_FD(directory_fd), .file_fd = file_fd };
+    return 0;
+}
+
+int lock_take_as_it_is(const char *directory, struct lock *ret, struct error *ret_why)
+{
+    int directory_fd CLEANUP(cleanup_close) = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int file_fd CLEANUP(cleanup_close) = -1;
+
+    if (directory_fd < 0)
+        return error_set(
+                ret_why, -errno, "can't open the directory %s: %s", directory, strerror(errno));
+    file_fd = openat(directory_fd, LOCK_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (file_fd < 0 && errno != ENOENT)
+        return error_set(
+                ret_why, -errno, "can't open %s/%s: %s", directory, LOCK_NAME, strerror(errno));
+    if (file_fd >= 0 && flock(file_fd, LOCK_EX | LOCK_NB) < 0)
+        return errno == EWOULDBLOCK ? lock_say_busy(file_fd, directory, ret_why)
+                                    : error_set(ret_why, -errno, "can't lock %s/%s: %s", directory,
+                                              LOCK_NAME, strerror(errno));
+    *ret = (struct lock){ .directory_fd = TAKE_FD(directory_fd), .file_fd = TAKE_FD(file_fd) };
     return 0;
 }
 

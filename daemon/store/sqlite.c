@@ -12,6 +12,7 @@
 
 #include "daemon/base/cleanup.h"
 #include "daemon/store/sqlite_loading.h"
+#include "daemon/store/sqlite_purge.h"
 #include "daemon/store/sqlite_schema.h"
 #include "daemon/store/sqlite_statement.h"
 
@@ -44,6 +45,8 @@ static int sqlite_committed(void *arg, sqlite3 *db, const char *name, int wal_pa
 
 static int sqlite_configure(struct sqlite *d)
 {
+    /* Until it is accepted the file stays as it is. */
+    sqlite_leave_log(d);
     sqlite3_db_config(d->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(d->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(d->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
@@ -152,11 +155,14 @@ static int sqlite_open_file(struct sqlite *d, const struct sqlite_options *o, st
     rc = schema_migrate(d->db, o->path, ret_why);
     if (rc < 0)
         return rc;
+    sqlite3_db_config(d->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     rc = statement_prepare_all(d);
     if (rc == 0)
         rc = sqlite_read_last_key(d);
     if (rc == 0)
         rc = loading_find(d);
+    if (rc == 0)
+        rc = purge_count(d);
     return rc < 0 ? sqlite_say(d, o->path, rc, ret_why) : 0;
 }
 
@@ -198,11 +204,17 @@ int64_t sqlite_last_key(const struct sqlite *d)
     return d->last_key;
 }
 
+static void sqlite_forget_changes(struct sqlite *d)
+{
+    d->dropped_files.n = 0;
+    d->ended_change = d->file_bytes_change = 0;
+}
+
 int sqlite_begin(struct sqlite *d)
 {
     struct row r = statement_start(d, BEGIN_GROUP);
 
-    d->dropped_files.n = 0;
+    sqlite_forget_changes(d);
     return statement_run(&r);
 }
 
@@ -210,7 +222,7 @@ void sqlite_rollback(struct sqlite *d)
 {
     struct row r = statement_start(d, ROLLBACK_GROUP);
 
-    d->dropped_files.n = 0;
+    sqlite_forget_changes(d);
     if (!sqlite3_get_autocommit(d->db))
         statement_run(&r);
 }
@@ -220,8 +232,12 @@ int sqlite_commit(struct sqlite *d)
     struct row r = statement_start(d, COMMIT_GROUP);
     int rc = statement_run(&r);
 
-    if (rc == 0)
+    if (rc == 0) {
+        d->ended += d->ended_change;
+        d->file_bytes += d->file_bytes_change;
+        d->ended_change = d->file_bytes_change = 0;
         return 0;
+    }
     sqlite_rollback(d);
     return rc == -ENOSPC || rc == -ENOMEM ? rc : -EIO;
 }
@@ -236,10 +252,20 @@ bool sqlite_wants_tidy(const struct sqlite *d, bool idle)
     return d->wal_pages > (idle ? WAL_IDLE_PAGES : WAL_BUSY_PAGES);
 }
 
-int sqlite_tidy(struct sqlite *d)
+int sqlite_log_pages(const struct sqlite *d)
 {
-    int mode =
-            d->wal_pages > WAL_MAX_PAGES ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
+    return d->wal_pages;
+}
+
+void sqlite_leave_log(struct sqlite *d)
+{
+    sqlite3_db_config(d->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+}
+
+int sqlite_tidy(struct sqlite *d, bool shrink)
+{
+    int mode = shrink || d->wal_pages > WAL_MAX_PAGES ? SQLITE_CHECKPOINT_TRUNCATE
+                                                      : SQLITE_CHECKPOINT_PASSIVE;
     int code = sqlite3_wal_checkpoint_v2(d->db, NULL, mode, NULL, NULL);
 
     /* After a failure it is due again when the next commit says how long the log is. */

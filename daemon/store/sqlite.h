@@ -12,6 +12,8 @@
 #include "daemon/base/buf.h"
 #include "daemon/base/error.h"
 
+#define SQLITE_DATABASE_NAME "baedal.db" /* in a state directory or a backup */
+
 struct sqlite;
 
 struct sqlite_options {
@@ -35,8 +37,12 @@ struct buf *sqlite_dropped_files(struct sqlite *d);
 
 /* Whether the write-ahead log should be folded into the file: when there is nothing else to do, or at once. */
 bool sqlite_wants_tidy(const struct sqlite *d, bool idle);
-/* Does it. An error but -EIO may be passed over. */
-int sqlite_tidy(struct sqlite *d);
+/* Does it. An error but -EIO may be passed over. `shrink`: gives the log's space back, too. */
+int sqlite_tidy(struct sqlite *d, bool shrink);
+/* How long the log is; 0 once it was folded, or that failed. */
+int sqlite_log_pages(const struct sqlite *d);
+/* After a failure: sqlite_close() leaves the log as it is. */
+void sqlite_leave_log(struct sqlite *d);
 
 /* 1: a row names this file, 0: none does. */
 int sqlite_has_file(struct sqlite *d, int64_t job_key, const char *name);

@@ -239,11 +239,29 @@ int row_read_job(struct sqlite *d, int64_t key, unsigned parts, struct job **ret
     return 0;
 }
 
+/* Those that retention removed. */
+static int recount_removed(struct sqlite *d, struct batch *b)
+{
+    struct row r CLEANUP_ROW = statement_start(d, SELECT_REMOVED);
+    int rc;
+
+    row_put_int(&r, b->id.key);
+    rc = statement_next(&r);
+    if (rc <= 0)
+        return rc;
+    b->counts[JOB_SUCCEEDED] += (unsigned)row_take_int(&r);
+    b->counts[JOB_FAILED] += (unsigned)row_take_int(&r);
+    b->counts[JOB_CANCELLED] += (unsigned)row_take_int(&r);
+    b->work_us += row_take_int(&r);
+    return 0;
+}
+
 /* The jobs' rows are the truth; what the batch's own row says was so when it was last written. */
 static int recount_batch(struct sqlite *d, struct batch *b)
 {
     struct row live CLEANUP_ROW = statement_start(d, COUNT_LIVE);
     struct row done CLEANUP_ROW = statement_start(d, COUNT_DONE);
+    int64_t finished_us, finished_seq;
     int rc;
 
     row_put_int(&live, b->id.key);
@@ -261,10 +279,14 @@ static int recount_batch(struct sqlite *d, struct batch *b)
     b->counts[JOB_SUCCEEDED] = (unsigned)row_take_int(&done);
     b->counts[JOB_FAILED] = (unsigned)row_take_int(&done);
     b->counts[JOB_CANCELLED] = (unsigned)row_take_int(&done);
-    b->finished_us = row_take_int(&done);
-    b->finished_seq = row_take_int(&done);
+    finished_us = row_take_int(&done);
+    finished_seq = row_take_int(&done);
     b->work_us = row_take_int(&done);
-    return 0;
+    if (b->finished_us < finished_us)
+        b->finished_us = finished_us;
+    if (b->finished_seq < finished_seq)
+        b->finished_seq = finished_seq;
+    return recount_removed(d, b);
 }
 
 int row_take_batch(struct row *r, bool recount, struct batch *ret)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "daemon/base/cleanup.h"
+#include "daemon/base/failpoint.h"
 #include "daemon/model/job.h"
 #include "daemon/store/sqlite_statement.h"
 
@@ -182,8 +183,29 @@ static const char schema_3[] =
         " value INTEGER NOT NULL"
         ") STRICT, WITHOUT ROWID;";
 
+/*
+ * Retention takes ended jobs in the order of their finish; what it took of a batch is counted in the
+ * batch's row. The index grows at its right end, so it costs a job little.
+ */
+static const char schema_4[] =
+        "CREATE INDEX done_age ON done(finished_us);"
+        "ALTER TABLE batch ADD COLUMN removed_succeeded INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE batch ADD COLUMN removed_failed INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE batch ADD COLUMN removed_cancelled INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE batch ADD COLUMN removed_work_us INTEGER NOT NULL DEFAULT 0;";
+
 /* Append only: the number of steps is the version, kept in user_version. */
-static const char *const schema_steps[] = { schema_1, schema_2, schema_3 };
+static const char *const schema_steps[] = {
+    schema_1,
+    schema_2,
+    schema_3,
+    schema_4,
+};
+
+int schema_version(void)
+{
+    return (int)ARRAY_LEN(schema_steps);
+}
 
 static int schema_pragma(sqlite3 *db, const char *sql, int64_t *ret)
 {
@@ -244,8 +266,10 @@ static int schema_step(sqlite3 *db, size_t step)
         rc = schema_exec(db, schema_steps[step]);
     if (rc == 0)
         rc = schema_exec(db, version);
+    failpoint(migrate_before_commit);
     if (rc == 0)
         rc = schema_exec(db, "COMMIT");
+    failpoint(migrate_after_commit);
     return rc;
 }
 

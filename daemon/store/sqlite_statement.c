@@ -79,7 +79,7 @@ static const char *const statement_texts[STATEMENT_MAX] = {
     [SELECT_ANSWER_HEADERS] = "SELECT headers FROM answer WHERE key=?",
     [SELECT_BODY] = "SELECT type, bytes, truncated, file, data FROM answer"
                     " WHERE key=? AND bytes IS NOT NULL",
-    [SELECT_FILE] = "SELECT file FROM answer WHERE key=? AND file IS NOT NULL",
+    [SELECT_FILE] = "SELECT file, bytes FROM answer WHERE key=? AND file IS NOT NULL",
     [FIND_FILE] = "SELECT 1 FROM answer WHERE key BETWEEN ? AND ? AND file=?",
 
     /* A job's key, and its place in the list. */
@@ -142,6 +142,32 @@ static const char *const statement_texts[STATEMENT_MAX] = {
     [DELETE_KEY] = "DELETE FROM idempotency WHERE job_key=?",
     [FORGET_KEYS] = "DELETE FROM idempotency WHERE job_key IN"
                     " (SELECT job_key FROM idempotency WHERE job_key<? ORDER BY job_key LIMIT ?)",
+    [SELECT_REMOVED] = "SELECT removed_succeeded, removed_failed, removed_cancelled,"
+                       " removed_work_us FROM batch WHERE key=?",
+
+    [COUNT_ENDED] = "SELECT count(*) FROM done INDEXED BY done_age",
+    [PAGE_COUNT] = "PRAGMA page_count",
+    [PAGE_SIZE] = "PRAGMA page_size",
+    [FREE_COUNT] = "PRAGMA freelist_count",
+    [GIVE_PAGES_BACK] = "PRAGMA incremental_vacuum(64)",
+    [LIST_EARLIEST] = "SELECT done.key, finished_us, state, started_us, done.batch_key, tail"
+                      " FROM done INDEXED BY done_age CROSS JOIN job ON job.key=done.key"
+                      " ORDER BY finished_us LIMIT ?",
+    [LIST_FILES] = "SELECT file, bytes FROM answer WHERE key BETWEEN ? AND ? AND file IS NOT NULL",
+    [FIND_OTHER_MEMBER] = "SELECT 1 FROM job INDEXED BY job_batch WHERE batch_key=? AND key<>?"
+                          " LIMIT 1",
+    [NOTE_REMOVED] = "UPDATE batch SET removed_succeeded=removed_succeeded+?1,"
+                     " removed_failed=removed_failed+?2, removed_cancelled=removed_cancelled+?3,"
+                     " removed_work_us=removed_work_us+?4, finished_us=max(finished_us, ?5),"
+                     " finished_seq=max(finished_seq,"
+                     " (SELECT finished_seq FROM done WHERE done.key=?6))"
+                     " WHERE key=?7",
+    [DELETE_ENDED_BATCH] = "DELETE FROM batch WHERE key=? AND state>=2",
+    [DELETE_ANSWERS] = "DELETE FROM answer WHERE key BETWEEN ? AND ?",
+    [DELETE_ATTEMPTS] = "DELETE FROM attempt WHERE job_key=?",
+    [DELETE_LABELS] = "DELETE FROM label WHERE job_key=?",
+    [DELETE_DONE] = "DELETE FROM done WHERE key=?",
+    [DELETE_JOB] = "DELETE FROM job WHERE key=?",
 };
 
 int sqlite_error(int code)

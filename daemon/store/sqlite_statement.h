@@ -78,6 +78,22 @@ enum statement {
     DELETE_KEY,
     FORGET_KEYS,
 
+    SELECT_REMOVED,
+    COUNT_ENDED,
+    PAGE_COUNT,
+    PAGE_SIZE,
+    FREE_COUNT,
+    GIVE_PAGES_BACK,
+    LIST_EARLIEST,
+    LIST_FILES,
+    FIND_OTHER_MEMBER,
+    NOTE_REMOVED,
+    DELETE_ENDED_BATCH,
+    DELETE_ANSWERS,
+    DELETE_ATTEMPTS,
+    DELETE_LABELS,
+    DELETE_DONE,
+    DELETE_JOB,
     STATEMENT_MAX
 };
 
@@ -110,6 +126,8 @@ struct sqlite {
     struct buf scratch;  /* what a statement of now borrows */
     struct buf
             dropped_files; /* names, each with its NUL, that no row has once this transaction is committed */
+    int64_t ended, ended_change;           /* ended jobs; what this transaction makes of them */
+    int64_t file_bytes, file_bytes_change; /* of the body files; the same */
     int wal_pages;
     int64_t last_key;
 };

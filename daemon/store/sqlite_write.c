@@ -138,6 +138,7 @@ static int drop_earlier_file(struct sqlite *d, int64_t answer_key, const char *n
     if (rc <= 0)
         return rc;
     name = (const char *)sqlite3_column_text(r.statement, 0);
+    d->file_bytes_change -= sqlite3_column_int64(r.statement, 1);
     if (!name || strcmp(name, new_name) == 0)
         return 0;
     return buf_append(&d->dropped_files, name, strlen(name) + 1);
@@ -156,6 +157,8 @@ static int write_answer(struct sqlite *d, const struct checkpoint *c)
     if (rc < 0)
         return rc;
 
+    if (b->file[0])
+        d->file_bytes_change += b->bytes;
     r = statement_start(d, INSERT_ANSWER);
     row_put_int(&r, key);
     row_put_blob(&r, c->result->headers.data, c->result->headers.n);
@@ -252,7 +255,9 @@ static int write_ended(struct sqlite *d, const struct checkpoint *c)
     row_put_int(&r, c->finished_us);
     row_put_blob(&r, c->n_attempts ? d->scratch.data : NULL, d->scratch.n);
     put_progress(&r, c);
-    return statement_run(&r);
+    rc = statement_run(&r);
+    d->ended_change += rc == 0;
+    return rc;
 }
 
 static int update_released(struct sqlite *d, int64_t key)

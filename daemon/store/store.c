@@ -8,24 +8,43 @@
 #include <unistd.h>
 
 #include "daemon/base/cleanup.h"
+#include "daemon/store/backups.h"
 #include "daemon/store/bodies.h"
 #include "daemon/store/lock.h"
 #include "daemon/store/sqlite.h"
 #include "daemon/store/sqlite_loading.h"
 #include "daemon/store/store_internal.h"
 
-#define DATABASE_NAME "baedal.db"
-
 /* SQLite would create it for all to read; the files beside it get its mode. */
 static int store_create_file(struct store *s, const char *directory, struct error *ret_why)
 {
-    int fd = openat(s->lock.directory_fd, DATABASE_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = openat(s->lock.directory_fd, SQLITE_DATABASE_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
     if (fd < 0)
-        return error_set(
-                ret_why, -errno, "can't open %s/%s: %s", directory, DATABASE_NAME, strerror(errno));
+        return error_set(ret_why, -errno, "can't open %s/%s: %s", directory, SQLITE_DATABASE_NAME,
+                strerror(errno));
     close(fd);
+    if (fsync(s->lock.directory_fd) < 0)
+        return error_set(ret_why, -errno, "can't sync %s: %s", directory, strerror(errno));
     return 0;
+}
+
+/* What to do about one that can't be opened. */
+static int store_advise(const char *directory, int rc, struct error *why)
+{
+    char text[sizeof(why->text)];
+
+    if (rc != -EBADMSG && rc != -ENOTSUP)
+        return rc;
+    snprintf(text, sizeof(text), "%s", why->text);
+    if (rc == -EBADMSG)
+        return error_set(why, rc,
+                "%.*s; nothing was changed. Put a backup in its place (%s/backups has them, if any"
+                " was made), or move %s away to begin with an empty one",
+                300, text, directory, directory);
+    return error_set(why, rc,
+            "%.*s; nothing was changed. Start that version again, or move %s away", 300, text,
+            directory);
 }
 
 static int store_open_database(
@@ -36,12 +55,12 @@ static int store_open_database(
 
     if (rc < 0)
         return rc;
-    if (asprintf(&path, "%s/%s", o->directory, DATABASE_NAME) < 0)
+    if (asprintf(&path, "%s/%s", o->directory, SQLITE_DATABASE_NAME) < 0)
         return error_set(ret_why, -ENOMEM, "out of memory");
     rc = sqlite_open(
             &(struct sqlite_options){ .path = path, .relaxed = o->relaxed }, &s->db, ret_why);
     if (rc < 0)
-        return rc;
+        return store_advise(o->directory, rc, ret_why);
     while ((rc = loading_drop_slice(s->db)) > 0)
         ;
     if (rc < 0)
@@ -62,10 +81,17 @@ static int store_start(struct store *s, const struct store_options *o, void (*fa
         rc = store_open_database(s, o, ret_why);
     if (rc < 0)
         return rc;
+    backups_sweep(s->lock.directory_fd);
+    space_init(&s->space, &(struct space_options){
+                                  .directory_fd = s->lock.directory_fd,
+                                  .min_free_bytes = o->min_free_bytes,
+                                  .ballast_bytes = o->ballast_bytes,
+                          });
     worker = (struct worker_options){
         .db = s->db,
+        .space = &s->space,
         .bodies_fd = s->bodies_fd,
-        .min_free_bytes = o->min_free_bytes,
+        .relaxed = o->relaxed,
         .failed = failed,
         .arg = arg,
     };
@@ -86,7 +112,9 @@ int store_open(const struct store_options *options, void (*failed)(void *arg), v
         return error_set(ret_why, -ENOMEM, "out of memory");
     s->lock = (struct lock){ -1, -1 };
     s->bodies_fd = -1;
-    rc = store_start(s, options, failed, arg, ret_why);
+    s->directory = strdup(options->directory);
+    rc = s->directory ? store_start(s, options, failed, arg, ret_why)
+                      : error_set(ret_why, -ENOMEM, "out of memory");
     if (rc < 0) {
         store_close(s);
         return rc;
@@ -104,6 +132,7 @@ struct store *store_close(struct store *s)
     sqlite_close(s->db);
     cleanup_close(&s->bodies_fd);
     lock_release(&s->lock);
+    free(s->directory);
     free(s);
     return NULL;
 }

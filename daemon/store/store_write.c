@@ -176,6 +176,15 @@ static unsigned checkpoint_rows(const struct checkpoint *c)
     return 2 + (c->result != NULL) + (unsigned)c->n_release;
 }
 
+/* Whoever reads a batch's ends in their order would miss one that is written after a later one. */
+static void checkpoint_place(struct op_place *p, const struct checkpoint *c)
+{
+    if (!job_state_ended(c->state) || c->job->batch.key == 0)
+        return;
+    if (p->series == 0 || p->n > c->finished_seq)
+        *p = (struct op_place){ .series = c->job->batch.key, .n = c->finished_seq };
+}
+
 int store_checkpoint(
         struct store *s, struct checkpoint *const *checkpoints, size_t n, const struct batch *batch)
 {
@@ -186,8 +195,10 @@ int store_checkpoint(
         .batch = batch,
     };
 
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         c.op.rows += checkpoint_rows(checkpoints[i]);
+        checkpoint_place(&c.op.place, checkpoints[i]);
+    }
     return worker_run(&s->worker, &c.op);
 }
 

@@ -12,20 +12,21 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/statvfs.h>
 
 #include "daemon/base/cleanup.h"
 #include "daemon/base/clock.h"
+#include "daemon/base/failpoint.h"
 #include "daemon/base/thread.h"
 #include "daemon/co/info.h"
 #include "daemon/co/scope.h"
 #include "daemon/store/bodies.h"
+#include "daemon/store/space.h"
 #include "daemon/store/sqlite.h"
 #include "daemon/store/sqlite_loading.h"
 
 #define GROUP_MAX_ROWS 512
 #define GROUP_MAX_US   2000
-#define SPACE_CHECK_US 100000 /* what statvfs() said holds for this long */
+#define ROOM_TRIES     2 /* the ballast, then the log */
 
 static void queue_init(struct op_queue *q)
 {
@@ -91,8 +92,46 @@ static void worker_dismiss(struct worker *w, struct op *op, int rc)
     w->homeward_last = op;
 }
 
+static void worker_break(struct worker *w)
+{
+    if (w->broken)
+        return;
+    w->broken = true;
+    sqlite_leave_log(w->options.db);
+    w->options.failed(w->options.arg);
+}
+
+static void worker_settle_place(struct worker *w, const struct op *op, int rc)
+{
+    struct op_place *owed = (struct op_place *)w->owed.data;
+    size_t n = w->owed.n / sizeof(*owed), at = 0;
+
+    if (op->place.series == 0 || (rc < 0 && rc != -ENOSPC && rc != -ENOMEM))
+        return;
+    while (at < n && (owed[at].series != op->place.series || owed[at].n != op->place.n))
+        at++;
+    if (rc == 0 && at < n) {
+        owed[at] = owed[n - 1];
+        w->owed.n -= sizeof(*owed);
+    } else if (rc < 0 && at == n && buf_append(&w->owed, &op->place, sizeof(op->place)) < 0) {
+        /* Then the order can't be kept, and a start makes it good. */
+        worker_break(w);
+    }
+}
+
+static bool worker_is_out_of_place(const struct worker *w, const struct op *op)
+{
+    const struct op_place *owed = (const struct op_place *)w->owed.data;
+
+    for (size_t i = 0; op->place.series != 0 && i < w->owed.n / sizeof(*owed); i++)
+        if (owed[i].series == op->place.series && owed[i].n < op->place.n)
+            return true;
+    return false;
+}
+
 static void worker_finish(struct worker *w, struct op *op, int rc)
 {
+    worker_settle_place(w, op, rc);
     if (op->class->settle && op->class->settle(op, w->options.db, rc))
         queue_put(&w->writes, op);
     else
@@ -113,25 +152,42 @@ static bool worker_survives(int rc)
     return rc == -ENOSPC || rc == -ENOMEM || rc == -EEXIST || rc == -ENOENT || rc == -E2BIG;
 }
 
-static void worker_break(struct worker *w)
+/* Removes what no row names any more, unless a power cut could bring such a row back. */
+static void worker_remove_files(struct worker *w, bool durable)
 {
-    if (w->broken)
-        return;
-    w->broken = true;
-    w->options.failed(w->options.arg);
+    if (durable && !w->keep_files)
+        bodies_remove(w->options.bodies_fd, &w->unnamed);
 }
 
-static bool worker_short_of_space(struct worker *w)
+void worker_keep_files(struct worker *w, bool keep)
 {
-    int64_t now_us = clock_mono_us();
-    struct statvfs disk;
+    w->keep_files = keep;
+    worker_remove_files(w, !w->options.relaxed);
+}
 
-    if (now_us < w->space_checked_us + SPACE_CHECK_US)
-        return w->space_short;
-    w->space_checked_us = now_us;
-    w->space_short = fstatvfs(w->options.bodies_fd, &disk) == 0 &&
-                     (uint64_t)disk.f_bavail * disk.f_frsize < (uint64_t)w->options.min_free_bytes;
-    return w->space_short;
+static int worker_fold(struct worker *w)
+{
+    int rc;
+
+    failpoint(fold_before);
+    rc = sqlite_tidy(w->options.db, space_tight(w->options.space));
+    if (rc < 0)
+        return rc;
+    failpoint(fold_after);
+    worker_remove_files(w, true);
+    return 0;
+}
+
+/*
+ * After an operation found none. The log has room once it is folded, if the database has any; until
+ * then the ballast has some.
+ */
+static bool worker_make_room(struct worker *w, int tries)
+{
+    space_full(w->options.space);
+    if (tries == 0 && space_give_up(w->options.space))
+        return true;
+    return sqlite_log_pages(w->options.db) > 0 && worker_fold(w) == 0;
 }
 
 /* Runs what waits, into `done`, until it is enough for one group. */
@@ -144,7 +200,11 @@ static int worker_fill_group(struct worker *w, struct op_queue *done)
 
     while (rc == 0 && rows < GROUP_MAX_ROWS && clock_mono_us() < until_us &&
             (op = queue_take(&w->writes))) {
-        if (op->class->inserts && worker_short_of_space(w)) {
+        if (op->class->inserts && space_short(w->options.space)) {
+            worker_finish(w, op, -ENOSPC);
+            continue;
+        }
+        if (worker_is_out_of_place(w, op)) {
             worker_finish(w, op, -ENOSPC);
             continue;
         }
@@ -157,24 +217,56 @@ static int worker_fill_group(struct worker *w, struct op_queue *done)
 
 static int worker_commit(struct worker *w)
 {
+    struct buf *dropped = sqlite_dropped_files(w->options.db);
     int rc = sqlite_commit(w->options.db);
 
+    if (rc < 0)
+        return rc;
+    /* Without memory for their names they stay until the next start. */
+    (void)buf_append(&w->unnamed, dropped->data, dropped->n);
+    dropped->n = 0;
+    worker_remove_files(w, !w->options.relaxed);
+    return 0;
+}
+
+/* In a transaction of its own. */
+static int worker_try_alone(struct worker *w, struct op *op)
+{
+    int rc = w->broken ? -EIO : sqlite_begin(w->options.db);
+
+    if (rc < 0)
+        return rc;
+    rc = op->class->run(op, w->options.db);
+    if (rc < 0) {
+        sqlite_rollback(w->options.db);
+        return rc;
+    }
+    failpoint(alone_after_operation);
+    rc = worker_commit(w);
     if (rc == 0)
-        bodies_remove(w->options.bodies_fd, sqlite_dropped_files(w->options.db));
+        failpoint(alone_after_commit);
+    return rc;
+}
+
+static int worker_try_with_room(struct worker *w, struct op *op)
+{
+    int rc = worker_try_alone(w, op);
+
+    for (int i = 0; rc == -ENOSPC && i < ROOM_TRIES && worker_make_room(w, i); i++)
+        rc = worker_try_alone(w, op);
     return rc;
 }
 
 static void worker_run_alone(struct worker *w, struct op *op)
 {
-    int rc = w->broken ? -EIO : sqlite_begin(w->options.db);
+    int rc;
 
-    if (rc == 0) {
-        rc = op->class->run(op, w->options.db);
-        if (rc == 0)
-            rc = worker_commit(w);
-        else
-            sqlite_rollback(w->options.db);
-    }
+    if (worker_is_out_of_place(w, op))
+        rc = -ENOSPC;
+    else if (op->class->inserts)
+        rc = worker_try_alone(w, op);
+    else
+        rc = worker_try_with_room(w, op);
     if (rc < 0 && !worker_survives(rc)) {
         worker_break(w);
         rc = -EIO;
@@ -182,9 +274,11 @@ static void worker_run_alone(struct worker *w, struct op *op)
     worker_finish(w, op, rc);
 }
 
+/* What is new gets nothing of the room that was made for what is running. */
 static void worker_replay(struct worker *w, struct op_queue *group)
 {
     struct op_queue later;
+    bool made_room;
     struct op *op;
 
     queue_init(&later);
@@ -193,24 +287,33 @@ static void worker_replay(struct worker *w, struct op_queue *group)
             queue_put(&later, op);
         else
             worker_run_alone(w, op);
+    made_room = space_gave_up(w->options.space);
     while ((op = queue_take(&later)))
-        worker_run_alone(w, op);
+        if (made_room || space_short(w->options.space))
+            worker_finish(w, op, -ENOSPC);
+        else
+            worker_run_alone(w, op);
 }
 
 static void worker_group(struct worker *w)
 {
     struct op_queue done;
-    int rc = sqlite_begin(w->options.db);
+    int rc;
 
+    failpoint(group_before_begin);
     queue_init(&done);
+    rc = sqlite_begin(w->options.db);
     if (rc == 0)
         rc = worker_fill_group(w, &done);
-    if (rc == 0)
+    if (rc == 0) {
+        failpoint(group_after_operations);
         rc = worker_commit(w);
-    else
+    } else {
         sqlite_rollback(w->options.db);
+    }
 
     if (rc == 0) {
+        failpoint(group_after_commit);
         worker_finish_all(w, &done, 0);
     } else if (worker_survives(rc)) {
         worker_replay(w, &done);
@@ -226,7 +329,12 @@ static void worker_read(struct worker *w)
     struct op *op;
 
     while ((op = queue_take(&w->reads))) {
-        worker_dismiss(w, op, op->class->run(op, w->options.db));
+        int rc = op->class->run(op, w->options.db);
+
+        if (op->class->settle && op->class->settle(op, w->options.db, rc))
+            queue_put(&w->reads, op);
+        else
+            worker_dismiss(w, op, rc);
         if (clock_mono_us() >= until_us)
             return;
     }
@@ -235,10 +343,13 @@ static void worker_read(struct worker *w)
 /* One piece of work that nobody waits for: folds the log, drops what is left of a failed batch. */
 static void worker_tidy(struct worker *w)
 {
+    bool files = w->unnamed.n > 0 && !w->keep_files;
     int rc;
 
-    if (sqlite_wants_tidy(w->options.db, true)) {
-        rc = sqlite_tidy(w->options.db);
+    if (files || sqlite_wants_tidy(w->options.db, true)) {
+        rc = worker_fold(w);
+        if (rc == -ENOSPC && space_give_up(w->options.space))
+            rc = worker_fold(w);
         w->untidy = rc == 0;
     } else {
         rc = loading_drop_slice(w->options.db);
@@ -275,11 +386,18 @@ static void worker_turn(struct worker *w)
         w->untidy = true;
     }
     worker_send_home(w);
-    if (!w->broken && sqlite_wants_tidy(w->options.db, false))
+    if (!w->broken && sqlite_wants_tidy(w->options.db, space_tight(w->options.space)))
         worker_tidy(w);
     if (!w->broken && w->reads.first)
         worker_read(w);
     worker_send_home(w);
+}
+
+static void worker_sleep(struct worker *w)
+{
+    if (!w->broken)
+        space_probe(w->options.space);
+    mailbox_wait(&w->mailbox, w->broken ? -1 : space_wait_ms(w->options.space));
 }
 
 static void *worker_main(void *arg)
@@ -295,7 +413,7 @@ static void *worker_main(void *arg)
         else if (w->untidy && !w->broken)
             worker_tidy(w);
         else
-            mailbox_wait(&w->mailbox);
+            worker_sleep(w);
     }
 }
 
@@ -305,7 +423,6 @@ int worker_start(struct worker *w, const struct worker_options *options)
 
     *w = (struct worker){
         .options = *options,
-        .space_checked_us = INT64_MIN,
         .untidy = true,
     };
     queue_init(&w->writes);
@@ -324,6 +441,8 @@ void worker_stop(struct worker *w)
     mailbox_post(&w->mailbox, &w->stop);
     pthread_join(w->thread, NULL);
     assert(!w->writes.first && !w->reads.first);
+    buf_done(&w->owed);
+    buf_done(&w->unnamed);
     mailbox_done(&w->mailbox);
 }
 

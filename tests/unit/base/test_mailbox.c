@@ -50,7 +50,7 @@ static void keeps_the_order_and_says_when_something_waits(void **state)
     b.mail.next = &c.mail;
     mailbox_post_chain(&box, &b.mail, &c.mail);
     assert_true(readable());
-    mailbox_wait(&box);
+    mailbox_wait(&box, -1);
     m = mailbox_take(&box);
     assert_false(readable());
     assert_ptr_equal(m, &a.mail);
@@ -106,7 +106,7 @@ static void takes_mail_of_many_threads(void **state)
         assert_int_equal(pthread_create(&threads[t], NULL, post_all, letters[t]), 0);
     }
     while (received < N_THREADS * N) {
-        mailbox_wait(&box);
+        mailbox_wait(&box, -1);
         mailbox_deliver(&box);
     }
     for (int t = 0; t < N_THREADS; t++)

@@ -12,7 +12,8 @@
 struct place {
     struct sample *sample;
     struct store *store;
-    int64_t min_free_bytes;
+    int64_t min_free_bytes, ballast_bytes;
+    bool relaxed;
     int failures; /* calls of failed() */
 };
 
@@ -25,7 +26,9 @@ static inline int place_try_open(struct place *p, struct error *ret_why)
 {
     struct store_options options = {
         .directory = p->sample->directory,
+        .relaxed = p->relaxed,
         .min_free_bytes = p->min_free_bytes,
+        .ballast_bytes = p->ballast_bytes,
     };
 
     return store_open(&options, place_failed, p, &p->store, ret_why);

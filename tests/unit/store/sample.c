@@ -1,7 +1,7 @@
 #include "tests/unit/store/sample.h"
 
-#include <dirent.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,26 +26,19 @@ int sample_setup(void **state)
     return 0;
 }
 
-static void remove_files(const char *directory)
+static int remove_one(const char *path, const struct stat *file, int kind, struct FTW *place)
 {
-    DIR *stream = opendir(directory);
-    struct dirent *entry;
-
-    if (!stream)
-        return;
-    while ((entry = readdir(stream)))
-        unlinkat(dirfd(stream), entry->d_name, 0);
-    closedir(stream);
+    (void)file;
+    (void)kind;
+    (void)place;
+    return remove(path);
 }
 
 int sample_teardown(void **state)
 {
     struct sample *s = *state;
 
-    remove_files(s->bodies);
-    rmdir(s->bodies);
-    remove_files(s->directory);
-    rmdir(s->directory);
+    nftw(s->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     free(s);
     return 0;
 }
@@ -391,4 +384,32 @@ void sample_assert_same(const struct job *a, const struct job *b)
     assert_int_equal(a->n_attempts, b->n_attempts);
     for (size_t i = 0; i < a->n_attempts; i++)
         sample_assert_same_attempt(&a->attempts[i], &b->attempts[i]);
+}
+
+void sample_write_file(const char *directory, const char *name, size_t n)
+{
+    char path[256], *data = malloc(n);
+    int fd;
+
+    assert_non_null(data);
+    memset(data, 'f', n);
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, data, n), n);
+    close(fd);
+    free(data);
+}
+
+void sample_step_use_file(const struct sample *sample, struct sample_step *s, size_t n)
+{
+    char id[UUID7_TEXT_SIZE];
+
+    uuid7_format(s->checkpoint.job->id, id);
+    free(s->body.data);
+    s->body.data = NULL;
+    s->body.bytes = s->result.body_bytes = (int64_t)n;
+    snprintf(s->body.file, sizeof(s->body.file), "%s-1", id);
+    s->checkpoint.body = &s->body;
+    sample_write_file(sample->bodies, s->body.file, n);
 }

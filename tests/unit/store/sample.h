@@ -42,6 +42,9 @@ struct sample_step {
 
 /* The job goes on, or ends, with status 200 and this body (NULL: none) for its present step. */
 void sample_step_init(struct sample_step *s, struct job *j, enum job_state state, const char *body);
+/* Its body is a file of `n` bytes instead, which is made. */
+void sample_step_use_file(const struct sample *sample, struct sample_step *s, size_t n);
+void sample_write_file(const char *directory, const char *name, size_t n);
 /* Applies it to the job, as after the commit, and frees the rest. */
 void sample_step_apply(struct sample_step *s);
 void sample_step_done(struct sample_step *s);

@@ -183,7 +183,7 @@ static void the_log_is_folded_and_used_again(void **state)
         j[i] = sample_full();
     write_jobs(d, j, 200);
     assert_true(sqlite_wants_tidy(d, true));
-    assert_int_equal(sqlite_tidy(d), 0);
+    assert_int_equal(sqlite_tidy(d, false), 0);
     assert_false(sqlite_wants_tidy(d, true));
     for (int i = 0; i < 200; i++) {
         assert_stored(d, j[i]);
