@@ -13,6 +13,7 @@
 #include "api/server.h"
 #include "config/config.h"
 #include "daemon/base/clock.h"
+#include "daemon/base/failpoint.h"
 #include "daemon/base/log.h"
 #include "daemon/base/loop.h"
 #include "daemon/base/notify.h"
@@ -85,7 +86,11 @@ static void print_help(void)
 
 static void print_version(void)
 {
+    const char *names = failpoint_names();
+
     printf("baedald " BAEDAL_VERSION "\n");
+    if (names)
+        printf("failpoints: %s\n", names);
 }
 
 /* 0: go on; else exit with *ret_status. */
