@@ -33,8 +33,10 @@ struct record {
     unsigned n_sends;    /* 1: the request was let go */
     unsigned n_lines;    /* of all headers, interim answers and trailers too */
     int64_t header_bytes;
+    size_t header_room;     /* of answer->headers, see blob_reserve() */
     int64_t content_length; /* -1: none */
     bool framing;           /* the line before was about the length of the body */
+    bool directs;           /* it has a Location or a Retry-After */
     bool headers_ended;     /* of the final answer */
     bool stopped;           /* by us, on demand */
     bool resent;            /* libcurl was about to send it again by itself */

@@ -24,7 +24,6 @@
 #include "daemon/co/task.h"
 #include "daemon/transfer/easy.h"
 #include "daemon/transfer/flight.h"
-#include "daemon/transfer/head.h"
 #include "daemon/transfer/outcome.h"
 #include "daemon/transfer/sockets.h"
 
@@ -59,7 +58,6 @@ struct pump {
     bool idle_armed;
     int64_t idle_since_us;
     int64_t names_us; /* when old names were last forgotten */
-    char scratch[HEAD_SCRATCH];
 };
 
 /* libcurl's timer: 0 is "soon", never "here". */
@@ -167,7 +165,7 @@ static struct easy *pump_take_handle(struct pump *p)
     struct list *node = list_pop(&p->handles);
 
     if (!node)
-        return easy_new(&p->sockets.home, p->scratch, p->options.connect_timeout_us);
+        return easy_new(&p->sockets.home, p->options.connect_timeout_us);
     p->n_handles--;
     return list_entry(node, struct easy, idle);
 }
