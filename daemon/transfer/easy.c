@@ -109,7 +109,7 @@ static size_t easy_take_body(char *bytes, size_t size, size_t n, void *arg)
     if (rc == -EFBIG)
         f->record.too_large = true;
     else
-        f->record.failed = rc;
+        record_body_failed(&f->record, rc);
     return 0;
 }
 

@@ -43,9 +43,17 @@ struct record {
     bool too_large;
     bool blocked;       /* `peer` is refused by the rules */
     int failed;         /* -errno of memory, disk or descriptors */
+    bool full;          /* it was the disk, and that has no space left */
     const char *bad;    /* what is wrong with the answer */
     union address peer; /* the last one that was tried; family 0: none */
 };
+
+/* body_sink_add() failed. */
+static inline void record_body_failed(struct record *r, int rc)
+{
+    r->failed = rc;
+    r->full = body_is_full(rc);
+}
 
 struct flight {
     /* The caller's. */

@@ -121,8 +121,7 @@ static bool head_take_field(struct flight *f, const char *line, size_t n)
         return head_refuse(f, "a line of its header has no name");
     for (value = colon + 1; value < end && isblank((unsigned char)*value);)
         value++;
-    rc = pack_header_n(
-            headers, &f->record.header_room, line, n_name, value, (size_t)(end - value));
+    rc = pack_header_n(headers, &f->record.header_room, line, n_name, value, (size_t)(end - value));
     if (rc < 0)
         return head_fail(f, rc);
     value = headers->data + headers->n - (end - value) - 1;

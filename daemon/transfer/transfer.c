@@ -121,6 +121,8 @@ int transfer_new(struct loop *main_loop, const struct transfer_options *options,
     t->options = *options;
     t->egress = egress_ref(e);
     t->space.directory_fd = options->body_directory_fd;
+    t->space.more_space = options->more_space;
+    t->space.more_space_arg = options->more_space_arg;
     atomic_init(&t->space.free_bytes, options->body_memory_bytes);
     t->curl = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
     rc = t->curl ? resolver_new(main_loop, &resolving, &t->resolver) : -ENOMEM;
@@ -444,7 +446,8 @@ CO_SUSPENDS static int transfer_finish_body(struct flight *f)
     enum failure failure = a->error.failure;
     int rc;
 
-    if (failure == FAILURE_CANCELLED || failure == FAILURE_INTERNAL || a->status == 0) {
+    if (failure == FAILURE_CANCELLED || failure == FAILURE_INTERNAL ||
+            failure == FAILURE_STORAGE_FULL || a->status == 0) {
         body_sink_drop(&f->body);
         return 0;
     }
@@ -456,8 +459,9 @@ CO_SUSPENDS static int transfer_finish_body(struct flight *f)
             outcome_fail(a, FAILURE_CANCELLED, a->reached, f->x->idempotent,
                     "the exchange was cancelled");
         else
-            outcome_fail(a, FAILURE_INTERNAL, a->reached, f->x->idempotent,
-                    "the answer's body could not be stored: %s", strerrordesc_np(-rc));
+            outcome_fail(a, body_is_full(rc) ? FAILURE_STORAGE_FULL : FAILURE_INTERNAL, a->reached,
+                    f->x->idempotent, "the answer's body could not be stored: %s",
+                    strerrordesc_np(-rc));
     }
     return rc == -ECANCELED ? rc : 0;
 }
