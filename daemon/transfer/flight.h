@@ -63,7 +63,7 @@ struct flight {
     struct co_loop *home;
     struct co_event landed; /* every mail is back */
     struct pump *pump;
-    uint64_t origin;   /* for a crew: a number that stands for it */
+    uint64_t origin;   /* a number that stands for it */
     struct seat *seat; /* of a crew; NULL: none has it. The crew's lock is over it */
     struct list node;  /* of those that are to start, or to be sent home */
     struct mail start, stop;
