@@ -11,7 +11,7 @@
 #include "daemon/co/co.h"
 #include "daemon/model/job.h"
 
-#define FIRST_BYTES 2048 /* of a body whose length nobody said */
+#define WHOLE_BYTES 2048 /* a body of which so much is expected has its room at once */
 
 void body_sink_init(
         struct body_sink *s, struct body_space *space, const char *file, int64_t max_bytes)
@@ -41,19 +41,18 @@ static void sink_forget_memory(struct body_sink *s)
 /* Room for `n` bytes in all. 0: it is to be a file. */
 static int sink_reserve(struct body_sink *s, size_t n)
 {
-    size_t capacity = s->capacity       ? s->capacity * 2
-                      : s->expected > 0 ? (size_t)s->expected
-                                        : FIRST_BYTES;
+    size_t most = s->expected >= (int64_t)n ? (size_t)s->expected : BODY_INLINE_MAX_BYTES;
+    size_t capacity = s->capacity * 2;
     char *data;
 
     if (n > BODY_INLINE_MAX_BYTES || s->expected > BODY_INLINE_MAX_BYTES)
         return 0;
     if (n <= s->capacity)
         return 1;
+    if (most <= WHOLE_BYTES || capacity > most)
+        capacity = most;
     if (capacity < n)
         capacity = n;
-    if (capacity > BODY_INLINE_MAX_BYTES)
-        capacity = BODY_INLINE_MAX_BYTES;
     if (!space_take(s->space, capacity - s->capacity))
         return 0;
     data = realloc(s->data, capacity);

@@ -149,7 +149,7 @@ static int drive_open_multi(struct drive *d)
 static int drive_open_easy(struct drive *d)
 {
     if (!d->easy) {
-        d->easy = easy_new(&d->home, d->options.connect_timeout_us);
+        d->easy = easy_new(&d->home, NULL, d->options.connect_timeout_us);
         if (d->easy && d->options.authorities)
             easy_set_authorities(d->easy, d->options.authorities, d->options.authorities_bytes);
     }

@@ -149,7 +149,7 @@ static void easy_set_fixed(struct easy *e, int64_t connect_timeout_us)
     curl_easy_setopt(c, CURLOPT_WRITEDATA, e);
 }
 
-struct easy *easy_new(struct socket_home *sockets, int64_t connect_timeout_us)
+struct easy *easy_new(struct socket_home *sockets, CURLSH *share, int64_t connect_timeout_us)
 {
     struct easy *e = calloc(1, sizeof(*e));
 
@@ -164,6 +164,7 @@ struct easy *easy_new(struct socket_home *sockets, int64_t connect_timeout_us)
         return NULL;
     }
     easy_set_fixed(e, connect_timeout_us);
+    curl_easy_setopt(e->curl, CURLOPT_SHARE, share);
     return e;
 }
 

@@ -22,8 +22,9 @@ struct easy {
     char text[CURL_ERROR_SIZE];
 };
 
-/* NULL: no memory. What it is given outlives it; `sockets` the connections, too. */
-struct easy *easy_new(struct socket_home *sockets, int64_t connect_timeout_us);
+/* NULL: no memory. What it is given outlives it; `sockets` the connections, too. `share`: of the
+ * handles of a thread, or NULL. */
+struct easy *easy_new(struct socket_home *sockets, CURLSH *share, int64_t connect_timeout_us);
 /* The certificates of the authorities, in PEM, instead of those in the file that libcurl knows. Not copied. */
 void easy_set_authorities(struct easy *e, const void *pem, size_t n);
 void easy_free(struct easy *e);
