@@ -317,6 +317,79 @@ TRANSFER_TEST(test_a_file_that_can_not_be_written_is_our_fault)
     return 0;
 }
 
+/* The end of what a process may write is the end of the disk, as far as a file can tell. */
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void expect_full(struct test *t, bool safe)
+{
+    off_t size;
+
+    limit_files(150000);
+    get(t, "/large/200000");
+    limit_files(RLIM_INFINITY);
+    expect_failure(t, FAILURE_STORAGE_FULL, PHASE_RESPONSE, safe);
+    assert_int_equal(t->answer.body.bytes, 0);
+    assert_false(has_file(t, FILE_NAME, &size));
+}
+
+TRANSFER_TEST(test_a_full_disk_is_told)
+{
+    expect_full(t, true);
+    t->x.idempotent = false;
+    expect_full(t, false);
+    get(t, "/large/200000");
+    expect_file(t, SPILLED);
+    return 0;
+}
+
+static bool no_more_space(void *arg)
+{
+    ((struct test *)arg)->n_more_space++;
+    return false;
+}
+
+static int no_more_space_body(struct test *t)
+{
+    expect_full(t, true);
+    assert_int_equal(t->n_more_space, 1);
+    return 0;
+}
+
+static bool useless_space(void *arg)
+{
+    ((struct test *)arg)->n_more_space++;
+    return true;
+}
+
+static bool some_more_space(void *arg)
+{
+    limit_files(RLIM_INFINITY);
+    return useless_space(arg);
+}
+
+static int some_more_space_body(struct test *t)
+{
+    limit_files(150000);
+    get(t, "/large/200000");
+    expect_file(t, SPILLED);
+    assert_int_equal(t->n_more_space, 1);
+    return 0;
+}
+
+static void test_space_is_made_once_for_a_write(void **state)
+{
+    with_space(state, no_more_space_body, no_more_space);
+    with_space(state, no_more_space_body, useless_space);
+    with_space(state, some_more_space_body, some_more_space);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +404,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_large_bodies_are_files),
         cmocka_unit_test(test_past_the_budget_bodies_are_files),
         cmocka_unit_test(test_a_file_that_can_not_be_written_is_our_fault),
+        cmocka_unit_test(test_a_full_disk_is_told),
+        cmocka_unit_test(test_space_is_made_once_for_a_write),
     };
     /* They watch what they keep. */
     const struct CMUnitTest of_pumps[] = {
