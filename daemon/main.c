@@ -242,6 +242,11 @@ static void daemon_signal(struct loop_signal *s, int number)
     co_condition_notify_all(&d->signalled);
 }
 
+static bool more_space(void *store)
+{
+    return store_more_space(store);
+}
+
 static int daemon_build(struct daemon *d, struct error *why)
 {
     static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
@@ -269,6 +274,8 @@ static int daemon_build(struct daemon *d, struct error *why)
     if (rc < 0)
         return rc;
     transfer.body_directory_fd = store_bodies_fd(d->store);
+    transfer.more_space = more_space;
+    transfer.more_space_arg = d->store;
     rc = transfer_new(d->loop, &transfer, d->egress, &d->transfer, why);
     if (rc == 0)
         rc = service_new(d->loop, &service, d->transfer, d->store, d->egress, &d->service, why);
