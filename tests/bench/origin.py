@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 from usage import cpu_seconds
 
@@ -42,6 +43,7 @@ http {{
     server {{
         {listens}
         root {directory}/www;
+        location = /requests {{ stub_status; }}
     }}
 }}
 '''
@@ -67,6 +69,7 @@ class Origin:
         self.workers = workers
         self.directory = None
         self.process = None
+        self.asked = 0
 
     def __enter__(self):
         parent = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
@@ -114,6 +117,13 @@ class Origin:
                 return f.read().strip()
         except OSError:
             return ''
+
+    def requests(self):
+        """How many were made so far, those to this call not counted."""
+        self.asked += 1
+        address = 'http://%s:%d/requests' % (ADDRESSES[0], self.port)
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=60) as f:
+            return int(f.read().splitlines()[2].split()[2]) - self.asked
 
     def cpu_seconds(self):
         pid = self.process.pid
