@@ -9,7 +9,7 @@ from typing import Callable, NamedTuple
 from bulk import check_bulk, fresh_daemon, run_bulk
 from origin import FILE_BYTES
 from program import PYTHON
-from servers import Postgres, Redis
+from servers import Postgres, Redis, postgres_programs
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 CLIENT_SECONDS = 300
@@ -112,10 +112,26 @@ class Bench:
                             '--loglevel=error'], cwd=directory, check=True,
                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
-    def queue(self, script, server, fetches):
+    def queue_versions(self):
+        """What of the two queues and below them is measured, in a line."""
+        def said(*command):
+            return subprocess.run(command, stdout=subprocess.PIPE, check=True,
+                                  text=True).stdout.split()
+
+        directory = self.options.build + '/bench-queues/node_modules/'
+        packages = []
+        for name in ('bullmq', 'graphile-worker'):
+            with open(directory + name + '/package.json') as f:
+                packages.append('%s %s' % (name, json.load(f)['version']))
+        return ('%s; Node %s; Redis %s, appendonly, appendfsync everysec; PostgreSQL %s, its defaults'
+                % (', '.join(packages), said('node', '--version')[0],
+                   said('redis-server', '--version')[2].removeprefix('v='),
+                   said(postgres_programs() + '/postgres', '--version')[2]))
+
+    def queue(self, server, fetches, script, *flags):
         with server(self.state_parent) as running:
             return self.client(['node', '%s/bench-queues/%s' % (self.options.build, script),
-                                str(running.port), str(fetches), *self.origin.urls],
+                                *flags, str(running.port), str(fetches), *self.origin.urls],
                                fetches, running)
 
     def baedald(self, fetches):
@@ -141,12 +157,14 @@ class Bench:
                                  lambda n: self.python('aiohttp_gather.py', n)),
             'requests': Contender('requests', 16, 1, ['python3-requests'],
                                   lambda n: self.python('requests_session.py', n)),
-            'bullmq': Contender('BullMQ on Redis', 5, 50, ['nodejs', 'npm', 'redis-server'],
-                                lambda n: self.queue('bullmq.js', Redis, n),
+            'bullmq': Contender('BullMQ on Redis', 2, 50, ['nodejs', 'npm', 'redis-server'],
+                                lambda n: self.queue(Redis, n, 'bullmq.js'),
                                 self.install_queues),
-            'graphile': Contender('graphile on PostgreSQL', 5, 50,
-                                  ['nodejs', 'npm', 'postgresql'],
-                                  lambda n: self.queue('graphile.js', Postgres, n),
+            'graphile': Contender('graphile on PostgreSQL', 5, 10, ['nodejs', 'npm', 'postgresql'],
+                                  lambda n: self.queue(Postgres, n, 'graphile.js'),
+                                  self.install_queues),
+            'batching': Contender('graphile, batching', 2, 50, ['nodejs', 'npm', 'postgresql'],
+                                  lambda n: self.queue(Postgres, n, 'graphile.js', '--batching'),
                                   self.install_queues),
             'baedald': Contender('baedald, durable', 1, AT_ONCE, [], self.baedald),
         }

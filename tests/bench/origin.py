@@ -3,6 +3,7 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -125,10 +126,25 @@ class Origin:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=60) as f:
             return int(f.read().splitlines()[2].split()[2]) - self.asked
 
-    def cpu_seconds(self):
+    def _workers(self):
         pid = self.process.pid
         with open('/proc/%d/task/%d/children' % (pid, pid)) as f:
-            return sum(cpu_seconds(int(child)) for child in f.read().split())
+            return [int(child) for child in f.read().split()]
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """It takes connections and answers nothing in this block."""
+        workers = self._workers()
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+
+    def cpu_seconds(self):
+        return sum(map(cpu_seconds, self._workers()))
 
     def __exit__(self, *_):
         if self.process:

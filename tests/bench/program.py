@@ -36,7 +36,6 @@ def parser(text):
 
 def prepare(options, packages, targets=()):
     """Installs what is missing and builds the targets, and the daemon unless one is named."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ['PATH'] += ':/usr/sbin'  # nginx, where users do not look
     _install_missing(packages)
     targets = list(targets)
@@ -86,7 +85,8 @@ def _install_missing(packages):
 
 
 def main(name, function):
-    """Runs it; what goes wrong becomes one line and a status."""
+    """Runs it; what goes wrong becomes one line and a status, and SIGTERM leaves nothing behind."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         function()
     except (RuntimeError, AssertionError, OSError, subprocess.SubprocessError) as e:

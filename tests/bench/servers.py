@@ -32,6 +32,11 @@ def unprivileged(name):
     return {'user': user.pw_uid, 'group': user.pw_gid, 'extra_groups': []}
 
 
+def postgres_programs():
+    """The newest version's directory; Debian has one for each."""
+    return max(glob.glob('/usr/lib/postgresql/*/bin'), key=lambda path: int(path.split('/')[4]))
+
+
 class Server:
     """`with Server(...) as server:`; a subclass says how to prepare it and what to run."""
 
@@ -116,12 +121,8 @@ class Postgres(Server):
     user = 'postgres'
     stop_signal = 'INT'  # "fast": with TERM it waits for its clients
 
-    def __init__(self, parent):
-        super().__init__(parent)
-        programs = glob.glob('/usr/lib/postgresql/*/bin')
-        self.programs = max(programs, key=lambda path: int(path.split('/')[4]))
-
     def prepare(self):
+        self.programs = postgres_programs()
         self.data = self.directory + '/data'
         self.run(self.programs + '/initdb', '-D', self.data, '-U', 'bench', '-A', 'trust',
                  '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync')

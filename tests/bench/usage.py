@@ -19,8 +19,9 @@ def _stat_cpu(path, fields=2):
 
 
 def cpu_seconds(pid):
-    """User and system time of all threads of a process."""
-    return _stat_cpu('/proc/%d/stat' % pid)
+    """User and system time of all threads of a process, to the nanosecond: by its CPU clock
+    (clock_getcpuclockid(3), whose number the C library makes in this way)."""
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def tree_cpu_seconds(pid):
