@@ -55,8 +55,14 @@ class Bench:
         process = subprocess.Popen(['timeout', '--foreground', str(CLIENT_SECONDS), *command],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    env=clean_environment())
-        output = process.stdout.read()
-        process.stdout.close()
+        try:
+            output = process.stdout.read()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+        finally:
+            process.stdout.close()
         _, status, rusage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         origin = self.origin.cpu_seconds() - origin
@@ -108,8 +114,8 @@ class Bench:
             shutil.copyfile(source, copy)
         if changed:
             shutil.rmtree(directory + '/node_modules', ignore_errors=True)
-            subprocess.run(['npm', 'install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund',
-                            '--loglevel=error'], cwd=directory, check=True,
+            subprocess.run(['npm', 'install', '--no-save', '--ignore-scripts', '--no-audit',
+                            '--no-fund', '--loglevel=error'], cwd=directory, check=True,
                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     def queue_versions(self):
@@ -123,7 +129,8 @@ class Bench:
         for name in ('bullmq', 'graphile-worker'):
             with open(directory + name + '/package.json') as f:
                 packages.append('%s %s' % (name, json.load(f)['version']))
-        return ('%s; Node %s; Redis %s, appendonly, appendfsync everysec; PostgreSQL %s, its defaults'
+        return ('%s; Node %s; Redis %s, appendonly, appendfsync everysec; PostgreSQL %s, '
+                'its defaults'
                 % (', '.join(packages), said('node', '--version')[0],
                    said('redis-server', '--version')[2].removeprefix('v='),
                    said(postgres_programs() + '/postgres', '--version')[2]))
@@ -160,7 +167,8 @@ class Bench:
             'bullmq': Contender('BullMQ on Redis', 2, 50, ['nodejs', 'npm', 'redis-server'],
                                 lambda n: self.queue(Redis, n, 'bullmq.js'),
                                 self.install_queues),
-            'graphile': Contender('graphile on PostgreSQL', 5, 10, ['nodejs', 'npm', 'postgresql'],
+            'graphile': Contender('graphile on PostgreSQL', 5, 10,
+                                  ['nodejs', 'npm', 'postgresql'],
                                   lambda n: self.queue(Postgres, n, 'graphile.js'),
                                   self.install_queues),
             'batching': Contender('graphile, batching', 2, 50, ['nodejs', 'npm', 'postgresql'],

@@ -123,7 +123,8 @@ class Origin:
         """How many were made so far, those to this call not counted."""
         self.asked += 1
         address = 'http://%s:%d/requests' % (ADDRESSES[0], self.port)
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=60) as f:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(address, timeout=60) as f:
             return int(f.read().splitlines()[2].split()[2]) - self.asked
 
     def _workers(self):

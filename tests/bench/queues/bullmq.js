@@ -39,7 +39,8 @@ async function addAll(queue) {
 const connections = [connect(), connect()];
 const queue = new Queue("fetches", { connection: connections[0] });
 await queue.waitUntilReady();
-const worker = new Worker("fetches", fetchOne, { connection: connections[1], concurrency: AT_ONCE });
+const worker = new Worker("fetches", fetchOne,
+    { connection: connections[1], concurrency: AT_ONCE });
 await worker.waitUntilReady();
 
 let ended = 0;

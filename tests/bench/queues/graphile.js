@@ -3,11 +3,10 @@
 //
 //   node graphile.js [--batching] PORT REQUESTS URL...
 //
-// PORT is that of a PostgreSQL whose "postgres" holds nothing yet. --batching: jobs are taken 500 at a
-// time and completions written together, which the defaults do not: after a crash more jobs that were
-// done are done again.
-// It deletes a job that has succeeded and keeps no result. Time runs from the first add_jobs() until
-// the table of jobs is empty.
+// PORT is that of a PostgreSQL whose "postgres" holds nothing yet. --batching: jobs are taken 500
+// at a time and completions written together, which the defaults do not: after a crash more jobs
+// that were done are done again. It deletes a job that has succeeded and keeps no result. Time runs
+// from the first add_jobs() until the table of jobs is empty.
 import { run } from "graphile-worker";
 import pg from "pg";
 import { Agent, request, setGlobalDispatcher } from "undici";
@@ -47,8 +46,8 @@ async function addAll() {
         for (let i = first; i < Math.min(first + ADDED_AT_ONCE, total); i++)
             jobs.push({ identifier: "fetch", payload: { url: urls[i % urls.length] } });
         await pool.query(
-            `select count(*) from graphile_worker.add_jobs(
-                (select array_agg(s) from json_populate_recordset(null::graphile_worker.job_spec, $1) s))`,
+            `select count(*) from graphile_worker.add_jobs((select array_agg(s) from
+                json_populate_recordset(null::graphile_worker.job_spec, $1) s))`,
             [JSON.stringify(jobs)]);
     }
 }
