@@ -9,9 +9,12 @@
 
 int intake_adopt(struct engine *e, struct job *job, struct record **ret)
 {
-    struct record *r = record_new(e, job_ref(job));
+    struct record *r;
     struct run *run;
 
+    if (records_find(&e->records, job->id))
+        return -EEXIST;
+    r = record_new(e, job_ref(job));
     if (!r) {
         job_unref(job);
         return -ENOMEM;
@@ -32,8 +35,11 @@ int intake_adopt(struct engine *e, struct job *job, struct record **ret)
 void intake_let_in(struct engine *e, struct job *job)
 {
     struct record *r;
+    int rc = intake_adopt(e, job, &r);
 
-    if (intake_adopt(e, job, &r) < 0)
+    if (rc == -EEXIST)
+        return;
+    if (rc < 0)
         log_error("no memory for an accepted job: it waits for the next start of the daemon");
     else if (r->run && r->run->cancelling)
         co_condition_notify_all(
