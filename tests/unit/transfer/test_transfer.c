@@ -141,6 +141,32 @@ static void expect_request(struct test *t, const char *method, const char *has, 
     free(last);
 }
 
+static void expect_target(struct test *t, const char *host, const char *target)
+{
+    char line[256];
+    char *last;
+
+    assert_int_equal(send_to(t, host, "GET", target, 10000 * MS), 0);
+    assert_int_equal(t->answer.attempt.status, 200);
+    snprintf(line, sizeof(line), "GET %s HTTP/1.1\r\nHost: %s:%u\r\n", target, host,
+            web_server_port(t->web));
+    last = web_server_last(t->web);
+    assert_int_equal(strncmp(last, line, strlen(line)), 0);
+    free(last);
+}
+
+TRANSFER_TEST(test_targets_are_sent_as_they_are)
+{
+    static const char *const targets[] = { "/echo/a%2Fb%c3%A9", "/echo?q=1%2F2&r=a+b;c", "/echo",
+        "/echo/~(x)?y=?/../z", "/echo?" };
+
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+        expect_target(t, "127.0.0.1", targets[i]);
+        expect_target(t, "good.test", targets[i]);
+    }
+    return 0;
+}
+
 TRANSFER_TEST(test_methods_do_not_stick_to_a_handle)
 {
     expect_request(t, "POST", "Content-Length: 0\r\n", "Content-Type");
@@ -396,6 +422,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_an_answer_is_recorded),
         cmocka_unit_test(test_a_kept_connection_is_used_again),
         cmocka_unit_test(test_requests_look_as_they_should),
+        cmocka_unit_test(test_targets_are_sent_as_they_are),
         cmocka_unit_test(test_methods_do_not_stick_to_a_handle),
         cmocka_unit_test(test_a_large_request_body_arrives),
         cmocka_unit_test(test_answers_of_many_shapes),
