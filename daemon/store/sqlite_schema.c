@@ -165,11 +165,7 @@ static const char schema_3[] =
         "UPDATE live SET place=1+held, (lane, priority, ends_us, at_us)=(SELECT"
         " lane_key(CASE live.step WHEN 2 THEN NULL WHEN 3 THEN collect_origin ELSE origin END),"
         " priority, CASE WHEN deadline_us>0 THEN created_us+deadline_us ELSE 0 END, at_us"
-        " FROM job WHERE job.key=live.key);"
-        "CREATE INDEX live_lane ON live(lane, priority DESC, due_us) WHERE place=1;"
-        "CREATE INDEX live_ends ON live(ends_us) WHERE place>0 AND ends_us>0;"
-
-        "CREATE TABLE idempotency("
+        " FROM job WHERE job.key=live.key);" SCHEMA_LIVE_INDEXES "CREATE TABLE idempotency("
         " job_key INTEGER PRIMARY KEY," /* or of a batch */
         " tail INTEGER NOT NULL,"
         " key BLOB NOT NULL,"
