@@ -123,8 +123,7 @@ static const char *const statement_texts[STATEMENT_MAX] = {
     [DROP_PAGED] = "DELETE FROM paged WHERE key IN"
                    " (SELECT key FROM job INDEXED BY job_batch WHERE batch_key=? LIMIT ?)",
 
-    [PAGE_OUT_REST] =
-            SCHEMA_PAGE_OUT " WHERE NOT EXISTS (SELECT 1 FROM paged WHERE paged.key=live.key)",
+    [PAGE_OUT_REST] = SCHEMA_PAGE_OUT " WHERE live.key NOT IN (SELECT key FROM paged)",
     [SHIFT_JOBS] = "UPDATE job SET created_us=created_us+?"
                    " WHERE deadline_us>0 AND key IN (SELECT key FROM live)",
     /* One that has not begun and has an `at`, which is wall clock time, is due then. */
