@@ -268,6 +268,29 @@ static void a_batch_that_is_loading_stays_out(void **state)
     job_unref(other);
 }
 
+static void a_batch_that_is_dropped_leaves_nothing(void **state)
+{
+    struct sqlite *d = open_database(*state);
+    struct batch b = sample_batch(1);
+    struct job *j = make_out(0, T0);
+    struct store_page p;
+    int rc;
+
+    j->batch = b.id;
+    assert_int_equal(sqlite_begin(d), 0);
+    assert_int_equal(loading_begin(d, &b), 0);
+    assert_int_equal(sqlite_write_job(d, j), 0);
+    assert_int_equal(sqlite_commit(d), 0);
+    loading_drop(d, b.id.key);
+    while ((rc = loading_drop_slice(d)) > 0)
+        ;
+    assert_int_equal(rc, 0);
+    p = page_class(d, 0, INT64_MAX, ALL, INT64_MAX);
+    expect_page(&p, NULL, 0, 0);
+    sqlite_close(d);
+    job_unref(j);
+}
+
 /* The body of a child: two jobs in memory, one of them in flight, one held, one paged out. */
 static int leave_jobs(void *arg)
 {
@@ -389,6 +412,7 @@ static void a_start_after_a_step_of_the_clock_shifts_times(void **state)
     assert_int_equal(sqlite_page_ends(d, T0 + 1001 - 5000, ALL, &p), 0);
     assert_int_equal(p.n, 2);
     assert_int_equal(p.next, T0 + 1002 - 5000);
+    assert_int_equal(job_ends_us(p.jobs[0]), T0 + 1000 - 5000);
     store_page_done(&p);
     sqlite_close(d);
     free_jobs(jobs, 4);
@@ -531,6 +555,7 @@ int main(void)
         SAMPLE_TEST(a_batch_comes_by_index),
         SAMPLE_TEST(one_comes_by_its_id),
         SAMPLE_TEST(a_batch_that_is_loading_stays_out),
+        SAMPLE_TEST(a_batch_that_is_dropped_leaves_nothing),
         SAMPLE_TEST(a_start_after_a_step_of_the_clock_shifts_times),
         SAMPLE_TEST(a_step_of_the_clock_redates),
         PLACE_TEST(a_start_pages_everything_out),
