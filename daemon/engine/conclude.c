@@ -170,7 +170,6 @@ void conclude_release(struct record *r)
     } else if (r->job->paged_out && r->ending == FAILURE_NONE && !e->stopping) {
         conclude_page_out(r);
     } else if (!e->stopping) {
-        r->job->paged_out = false; /* though the store has it so: see intake_adopt() */
         activation_schedule(r);
     }
     backlog_room_made(e);

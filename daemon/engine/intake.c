@@ -12,8 +12,11 @@ int intake_adopt(struct engine *e, struct job *job, struct record **ret)
     struct record *r;
     struct run *run;
 
-    if (records_find(&e->records, job->id))
+    r = records_find(&e->records, job->id);
+    if (r) {
+        r->job->paged_out = false; /* any more */
         return -EEXIST;
+    }
     r = record_new(e, job_ref(job));
     if (!r) {
         job_unref(job);

@@ -2,6 +2,7 @@
 #include <stdint.h>
 
 #include "daemon/store/sqlite_page.h"
+#include "daemon/store/sqlite_schema.h"
 #include "daemon/store/sqlite_statement.h"
 
 #define CLOCK_OFFSET "clock_offset"
@@ -37,20 +38,33 @@ static int census_clock_offset(struct sqlite *d, int64_t *ret)
     return census_number(&r, ret);
 }
 
+static int census_run(struct sqlite *d, enum statement which, int64_t value)
+{
+    struct row r = statement_start(d, which);
+
+    row_put_int(&r, value);
+    return statement_run(&r);
+}
+
+/* All times change: to make `paged` anew takes a small part of what changing its indexes would. */
 static int census_shift(struct sqlite *d, int64_t offset_us)
 {
-    struct row r = statement_start(d, SHIFT_LIVE);
-    int rc;
+    static const char anew[] =
+            "DROP INDEX paged_lane; DROP INDEX paged_ends; DELETE FROM paged;" SCHEMA_PAGE_OUT
+            ";" SCHEMA_PAGED_INDEXES;
+    int rc = census_run(d, SHIFT_JOBS, offset_us);
 
-    row_put_int(&r, offset_us);
-    rc = statement_run(&r);
+    if (rc == 0)
+        rc = census_run(d, SHIFT_LIVE, offset_us);
+    if (rc == 0)
+        rc = sqlite_error(sqlite3_exec(d->db, anew, NULL, NULL, NULL));
     return rc < 0 ? rc : sqlite_set_clock_offset(d, 0);
 }
 
 /* Everything is paged out, and its times are those of the wall clock. */
 static int census_page_out(struct sqlite *d)
 {
-    struct row r = statement_start(d, UPDATE_PAGED_OUT);
+    struct row r = statement_start(d, PAGE_OUT_REST);
     int64_t offset_us;
     int rc = census_clock_offset(d, &offset_us);
 
@@ -144,18 +158,26 @@ static int redate_end(struct sqlite *d, int64_t after, int64_t *ret_end)
     return 0;
 }
 
+static int redate(
+        struct sqlite *d, enum statement which, int64_t offset_us, int64_t after, int64_t end)
+{
+    struct row r = statement_start(d, which);
+
+    row_put_int(&r, offset_us);
+    row_put_int(&r, after);
+    row_put_int(&r, end);
+    return statement_run(&r);
+}
+
 int sqlite_redate(struct sqlite *d, int64_t offset_us, int64_t *after)
 {
-    struct row r = statement_start(d, REDATE_LIVE);
     int64_t end;
     int rc = redate_end(d, *after, &end);
 
-    if (rc < 0)
-        return rc;
-    row_put_int(&r, offset_us);
-    row_put_int(&r, *after);
-    row_put_int(&r, end);
-    rc = statement_run(&r);
+    if (rc == 0)
+        rc = redate(d, REDATE_LIVE, offset_us, *after, end);
+    if (rc == 0)
+        rc = redate(d, REDATE_PAGED, offset_us, *after, end);
     if (rc < 0)
         return rc;
     *after = end;

@@ -58,9 +58,11 @@ static const char *const check_rules[] = {
     " OR idempotent NOT IN (0, 1)",
     "SELECT printf('job %d: live with state %d and step %d', key, state, step) FROM live"
     " WHERE state NOT IN (0, 1) OR step NOT BETWEEN 0 AND 3 OR held NOT IN (0, 1)"
-    " OR in_flight NOT IN (0, 1) OR place NOT BETWEEN 0 AND 2",
-    "SELECT printf('job %d: paged out as held, or not, against what it is', key) FROM live"
-    " WHERE place>0 AND place<>1+held",
+    " OR in_flight NOT IN (0, 1)",
+    "SELECT printf('job %d: paged out, but not live', key) FROM paged"
+    " WHERE NOT EXISTS (SELECT 1 FROM live WHERE live.key=paged.key)",
+    "SELECT printf('job %d: paged out otherwise than it is', key) FROM paged JOIN live USING(key)"
+    " WHERE paged.held<>live.held OR paged.due_us<>live.due_us",
     "SELECT printf('job %d: ended with state %d and step %d', key, state, step) FROM done"
     " WHERE state NOT BETWEEN 2 AND 4 OR step NOT BETWEEN 0 AND 3",
     "SELECT printf('job %d: its batch %d does not exist', key, batch_key) FROM job"

@@ -141,6 +141,8 @@ static int loading_delete_slice(struct sqlite *d, int64_t batch_key, bool *ret_e
     if (rc == 0)
         rc = loading_delete(d, DROP_LIVE, batch_key);
     if (rc == 0)
+        rc = loading_delete(d, DROP_PAGED, batch_key);
+    if (rc == 0)
         rc = loading_delete(d, DROP_JOBS, batch_key);
     *ret_empty = rc == 0 && sqlite3_changes(d->db) == 0;
     if (*ret_empty) {

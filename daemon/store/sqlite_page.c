@@ -12,6 +12,7 @@
 #include "daemon/store/sqlite_read.h"
 #include "daemon/store/sqlite_row.h"
 #include "daemon/store/sqlite_statement.h"
+#include "daemon/store/sqlite_write.h"
 
 struct page_limits {
     int64_t until; /* of what the page is ordered by */
@@ -61,15 +62,6 @@ static int page_fill(struct row *r, const struct page_limits *l, struct store_pa
     return rc;
 }
 
-static int page_in(struct sqlite *d, struct job *j)
-{
-    struct row r = statement_start(d, UPDATE_PAGED_IN);
-
-    row_put_int(&r, j->id.key);
-    j->paged_out = false;
-    return statement_run(&r);
-}
-
 /* Pages in by a statement whose parameters are bound. */
 static int page_take(struct row *r, const struct page_limits *l, struct store_page *ret)
 {
@@ -78,11 +70,13 @@ static int page_take(struct row *r, const struct page_limits *l, struct store_pa
 
     row_done(r);
     for (size_t i = 0; rc == 0 && i < page.n; i++)
-        rc = page_in(r->driver, page.jobs[i]);
+        rc = sqlite_write_paged_in(r->driver, page.jobs[i]->id.key);
     if (rc < 0) {
         store_page_done(&page);
         return rc;
     }
+    for (size_t i = 0; i < page.n; i++)
+        page.jobs[i]->paged_out = false;
     *ret = page;
     return 0;
 }
@@ -114,7 +108,7 @@ int sqlite_page_batch(struct sqlite *d, int64_t batch_key, int64_t from, bool he
 
     row_put_int(&r, batch_key);
     row_put_int(&r, from);
-    row_put_int(&r, held_only ? 2 : 1);
+    row_put_int(&r, held_only);
     return page_take(&r, &l, ret);
 }
 
@@ -126,9 +120,10 @@ int sqlite_page_job(struct sqlite *d, struct uuid7 id, struct job **ret)
     if (rc == 0 && !j->paged_out)
         rc = -EALREADY;
     if (rc == 0)
-        rc = page_in(d, j);
+        rc = sqlite_write_paged_in(d, id.key);
     if (rc < 0)
         return rc;
+    j->paged_out = false;
     *ret = TAKE_PTR(j);
     return 0;
 }

@@ -174,8 +174,8 @@ static int read_live(struct sqlite *d, unsigned parts, struct job *j)
         return rc;
     j->held = row_take_int(&r) != 0;
     j->in_flight = row_take_int(&r) != 0;
-    j->paged_out = row_take_int(&r) != 0;
     j->crashes = (unsigned)row_take_int(&r);
+    j->paged_out = row_take_int(&r) != 0;
     take_progress(&r, j, &n_attempts);
     if (r.rc == 0 && parts & ROW_ATTEMPTS && n_attempts > 0)
         r.rc = read_attempts(d, n_attempts, NULL, 0, j);

@@ -14,6 +14,7 @@
 /*
  * job      what was asked for; written once
  * live     how a job that has not ended stands; small, changes, and goes when the job ends
+ * paged    which of these are not in memory, and when they are to come back
  * done     how it ended; written once
  * attempt  what a checkpoint that did not end the job tried; the last one's are in `done`
  * answer   what the exchange of a step brought; its key is the job's << 3 | step
@@ -24,11 +25,10 @@
  * in no index unless it is in a batch. Rows are added and removed rather than changed: an UPDATE of
  * one wide row and an index on its state cost a third more than all of this.
  *
- * Where a job that has not ended is, says live.place: 0 in memory, 1 paged out, 2 paged out and
- * held. It is 2 only while `held` is 1. Only what is paged out is in the indexes of `live`, so a job
- * that stays in memory pays for none; what is held is in that of deadlines alone. live.lane is
- * job_lane_key() of the step that is next; priority, ends_us (0: no deadline) and at_us (0: none)
- * are the job's. Of these times, but not of those in `job`, the census makes wall clock times.
+ * paged has the jobs of `live` that are not in memory, and what finds them: the lane is
+ * job_lane_key() of the step that is next, held and due_us are those of `live`, ends_us is
+ * job_ends_us(), at_us is the job's until it has begun; 0: none. It is a table of its own because
+ * each index of `live` would cost a job that stays in memory, too: as much as a row, for opening it.
  *
  * The steps of the migration: 2 adds executors; 3 adds paging, idempotency and meta, and makes each
  * job that has not ended one that is paged out.
@@ -156,32 +156,30 @@ static const char schema_1[] =
 static const char schema_2[] = "ALTER TABLE job ADD COLUMN executor INTEGER NOT NULL DEFAULT 0;";
 
 /* The key of a client is as good as random: so the index of keys is narrow, and the rest is in order of age. */
-static const char schema_3[] =
-        "ALTER TABLE live ADD COLUMN lane INTEGER NOT NULL DEFAULT 0;"
-        "ALTER TABLE live ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;"
-        "ALTER TABLE live ADD COLUMN place INTEGER NOT NULL DEFAULT 0;"
-        "ALTER TABLE live ADD COLUMN ends_us INTEGER NOT NULL DEFAULT 0;"
-        "ALTER TABLE live ADD COLUMN at_us INTEGER NOT NULL DEFAULT 0;"
-        "ALTER TABLE live ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;"
-        "UPDATE live SET place=1+held, (lane, priority, ends_us, at_us)=(SELECT"
-        " lane_key(CASE live.step WHEN 2 THEN NULL WHEN 3 THEN collect_origin ELSE origin END),"
-        " priority, CASE WHEN deadline_us>0 THEN created_us+deadline_us ELSE 0 END, at_us"
-        " FROM job WHERE job.key=live.key);"
-        "CREATE INDEX live_lane ON live(lane, priority DESC, due_us) WHERE place=1;"
-        "CREATE INDEX live_ends ON live(ends_us) WHERE place>0 AND ends_us>0;"
+static const char schema_3[] = "ALTER TABLE live ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;"
 
-        "CREATE TABLE idempotency("
-        " job_key INTEGER PRIMARY KEY," /* or of a batch */
-        " tail INTEGER NOT NULL,"
-        " key BLOB NOT NULL,"
-        " fingerprint BLOB NOT NULL"
-        ") STRICT;"
-        "CREATE UNIQUE INDEX idempotency_key ON idempotency(key);"
+                               "CREATE TABLE paged("
+                               " key INTEGER PRIMARY KEY,"
+                               " lane INTEGER NOT NULL,"
+                               " priority INTEGER NOT NULL,"
+                               " held INTEGER NOT NULL,"
+                               " due_us INTEGER NOT NULL,"
+                               " ends_us INTEGER NOT NULL,"
+                               " at_us INTEGER NOT NULL"
+                               ") STRICT;" SCHEMA_PAGE_OUT ";" SCHEMA_PAGED_INDEXES
 
-        "CREATE TABLE meta("
-        " name TEXT PRIMARY KEY,"
-        " value INTEGER NOT NULL"
-        ") STRICT, WITHOUT ROWID;";
+                               "CREATE TABLE idempotency("
+                               " job_key INTEGER PRIMARY KEY," /* or of a batch */
+                               " tail INTEGER NOT NULL,"
+                               " key BLOB NOT NULL,"
+                               " fingerprint BLOB NOT NULL"
+                               ") STRICT;"
+                               "CREATE UNIQUE INDEX idempotency_key ON idempotency(key);"
+
+                               "CREATE TABLE meta("
+                               " name TEXT PRIMARY KEY,"
+                               " value INTEGER NOT NULL"
+                               ") STRICT, WITHOUT ROWID;";
 
 /*
  * Retention takes ended jobs in the order of their finish; what it took of a batch is counted in the
@@ -246,7 +244,7 @@ static int schema_exec(sqlite3 *db, const char *sql)
     return sqlite_error(sqlite3_exec(db, sql, NULL, NULL, NULL));
 }
 
-_Static_assert(STEP_WAIT == 2 && STEP_COLLECT == 3, "schema_3");
+_Static_assert(STEP_WAIT == 2 && STEP_COLLECT == 3 && JOB_PENDING == 0, "SCHEMA_PAGE_OUT");
 
 static void schema_lane_key(sqlite3_context *context, int n, sqlite3_value **values)
 {

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/store/sqlite_schema.h"
+
 /* Each in the order in which sqlite_row.c takes them. */
 #define JOB_COLUMNS                                                                                \
     "key, tail, kind, batch_key, batch_tail, batch_index, created_us, name, url, origin, method,"  \
@@ -31,8 +33,7 @@ static const char *const statement_texts[STATEMENT_MAX] = {
             "INSERT INTO job(" JOB_COLUMNS ", body, collect_body)"
             " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [INSERT_LABEL] = "INSERT INTO label(job_key, seq, name, value) VALUES(?,?,?,?)",
-    [INSERT_LIVE] = "INSERT INTO live(key, state, step, held, due_us, lane, priority, place,"
-                    " ends_us, at_us) VALUES(?,?,?,?,?,?,?,?,?,?)",
+    [INSERT_LIVE] = "INSERT INTO live(key, state, step, held, due_us) VALUES(?,?,?,?,?)",
     [INSERT_DONE] = "INSERT INTO done(key, batch_key, finished_seq, finished_us, last_attempts,"
                     " " PROGRESS_COLUMNS ")"
                     " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -43,9 +44,9 @@ static const char *const statement_texts[STATEMENT_MAX] = {
             "UPDATE live SET held=0, in_flight=0, state=?, step=?, tries=?, attempts=?, due_us=?,"
             " started_us=?, delivered_us=?, waited_us=?, collected_us=?, failure=?,"
             " phase=?, retry_safe=?, message=?, status=?, answer_step=?, body_bytes=?,"
-            " truncated=?, body_type=?, lane=?, place=?, crashes=? WHERE key=?",
+            " truncated=?, body_type=?, crashes=? WHERE key=?",
     [UPDATE_IN_FLIGHT] = "UPDATE live SET in_flight=1 WHERE key=?",
-    [UPDATE_RELEASED] = "UPDATE live SET held=0, place=min(place, 1) WHERE key=?",
+    [UPDATE_RELEASED] = "UPDATE live SET held=0 WHERE key=?",
     [DELETE_LIVE] = "DELETE FROM live WHERE key=?",
     [INSERT_BATCH] = "INSERT INTO batch(" BATCH_COLUMNS ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [UPDATE_BATCH] = "UPDATE batch SET state=?, cancelled=?, jobs_succeeded=?, jobs_failed=?,"
@@ -63,8 +64,9 @@ static const char *const statement_texts[STATEMENT_MAX] = {
     [SELECT_JOB] = "SELECT " JOB_COLUMNS ", CASE WHEN ?2 THEN body END,"
                    " CASE WHEN ?2 THEN collect_body END FROM job WHERE key=?1",
     [SELECT_HEAD] = "SELECT tail, kind, batch_key, batch_tail FROM job WHERE key=?",
-    [SELECT_LIVE] =
-            "SELECT held, in_flight, place, crashes, " PROGRESS_COLUMNS " FROM live WHERE key=?",
+    [SELECT_LIVE] = "SELECT held, in_flight, crashes,"
+                    " EXISTS(SELECT 1 FROM paged WHERE paged.key=live.key), " PROGRESS_COLUMNS
+                    " FROM live WHERE key=?",
     [SELECT_DONE] = "SELECT finished_seq, finished_us, last_attempts, " PROGRESS_COLUMNS
                     " FROM done WHERE key=?",
     [SELECT_STATE] = "SELECT state FROM live WHERE key=?1"
@@ -106,31 +108,43 @@ static const char *const statement_texts[STATEMENT_MAX] = {
                    " FROM done INDEXED BY done_batch WHERE batch_key=?",
 
     /* A job's key, and what the page is ordered by. */
-    [PAGE_CLASS] = "SELECT key, due_us FROM live INDEXED BY live_lane"
-                   " WHERE place=1 AND lane=? AND priority=? ORDER BY due_us, key",
-    [PAGE_ENDS] = "SELECT key, ends_us FROM live INDEXED BY live_ends"
-                  " WHERE place>0 AND ends_us>0 ORDER BY ends_us, key",
+    [PAGE_CLASS] = "SELECT key, due_us FROM paged INDEXED BY paged_lane"
+                   " WHERE held=0 AND lane=? AND priority=? ORDER BY due_us, key",
+    [PAGE_ENDS] = "SELECT key, ends_us FROM paged INDEXED BY paged_ends"
+                  " WHERE ends_us>0 ORDER BY ends_us, key",
     [PAGE_BATCH] = "SELECT job.key, job.batch_index FROM job INDEXED BY job_batch"
-                   " CROSS JOIN live ON live.key=job.key"
-                   " WHERE job.batch_key=? AND job.batch_index>=? AND live.place>=?"
+                   " CROSS JOIN paged ON paged.key=job.key"
+                   " WHERE job.batch_key=? AND job.batch_index>=? AND paged.held>=?"
                    " ORDER BY job.batch_index",
-    [UPDATE_PAGED_IN] = "UPDATE live SET place=0 WHERE key=?",
-    [UPDATE_PAGED_OUT] = "UPDATE live SET place=1+held WHERE place=0",
+    [INSERT_PAGED] = "INSERT INTO paged(key, lane, priority, held, due_us, ends_us, at_us)"
+                     " VALUES(?,?,?,?,?,?,?)",
+    [DELETE_PAGED] = "DELETE FROM paged WHERE key=?",
+    [SELECT_PAGED] = "SELECT 1 FROM paged WHERE key=?",
+    [RELEASE_PAGED] = "UPDATE paged SET held=0 WHERE key=?",
+    [DROP_PAGED] = "DELETE FROM paged WHERE key IN"
+                   " (SELECT key FROM job INDEXED BY job_batch WHERE batch_key=? LIMIT ?)",
+
+    [PAGE_OUT_REST] = SCHEMA_PAGE_OUT " WHERE live.key NOT IN (SELECT key FROM paged)",
+    [SHIFT_JOBS] = "UPDATE job SET created_us=created_us+?"
+                   " WHERE deadline_us>0 AND key IN (SELECT key FROM live)",
     /* One that has not begun and has an `at`, which is wall clock time, is due then. */
-    [SHIFT_LIVE] = "UPDATE live SET place=1+held, due_us=CASE WHEN at_us>0 AND state=0 THEN at_us"
-                   " WHEN due_us>0 THEN due_us+?1 ELSE 0 END,"
-                   " ends_us=CASE WHEN ends_us>0 THEN ends_us+?1 ELSE 0 END",
-    [REDATE_LIVE] = "UPDATE live SET due_us=at_us-?1 WHERE key>?2 AND key<=?3 AND place>0"
-                    " AND at_us>0 AND state=0 AND due_us<>at_us-?1",
+    [SHIFT_LIVE] = "UPDATE live SET due_us=coalesce((SELECT at_us FROM job"
+                   " WHERE job.key=live.key AND at_us>0 AND live.state=0),"
+                   " CASE WHEN due_us>0 THEN due_us+? ELSE 0 END)",
+    [REDATE_LIVE] = "UPDATE live SET due_us=(SELECT at_us-?1 FROM paged WHERE paged.key=live.key)"
+                    " WHERE key IN (SELECT key FROM paged WHERE key>?2 AND key<=?3"
+                    " AND at_us>0 AND due_us<>at_us-?1)",
+    [REDATE_PAGED] = "UPDATE paged SET due_us=at_us-?1 WHERE key>?2 AND key<=?3"
+                     " AND at_us>0 AND due_us<>at_us-?1",
     [REDATE_END] = "SELECT count(*), max(key) FROM"
-                   " (SELECT key FROM live WHERE key>? ORDER BY key LIMIT ?)",
+                   " (SELECT key FROM paged WHERE key>? ORDER BY key LIMIT ?)",
     [COUNT_ALL_LIVE] = "SELECT count(*) FROM live",
-    [LIST_FLYING] = "SELECT live.key, job.tail FROM live NOT INDEXED"
+    [LIST_FLYING] = "SELECT live.key, job.tail FROM live"
                     " CROSS JOIN job ON job.key=live.key WHERE live.in_flight=1",
-    [LIST_CLASSES] = "SELECT lane, priority, min(due_us) FROM live INDEXED BY live_lane"
-                     " WHERE place=1 GROUP BY lane, priority",
-    [FIRST_END] = "SELECT ends_us FROM live INDEXED BY live_ends"
-                  " WHERE place>0 AND ends_us>0 ORDER BY ends_us LIMIT 1",
+    [LIST_CLASSES] = "SELECT lane, priority, min(due_us) FROM paged INDEXED BY paged_lane"
+                     " WHERE held=0 GROUP BY lane, priority",
+    [FIRST_END] = "SELECT ends_us FROM paged INDEXED BY paged_ends"
+                  " WHERE ends_us>0 ORDER BY ends_us LIMIT 1",
     [SELECT_META] = "SELECT value FROM meta WHERE name=?",
     [SET_META] = "INSERT OR REPLACE INTO meta(name, value) VALUES(?,?)",
     [LIST_BATCH_IDS] = "SELECT key, tail, batch_index FROM job INDEXED BY job_batch"

@@ -9,6 +9,7 @@
 
 #define CROWD 100
 #define LARGE 6000 /* jobs: many slices */
+#define OLD   600  /* keys: more than two slices */
 
 static struct idempotency make_key(char key, char fingerprint)
 {
@@ -334,17 +335,17 @@ static void half_a_batch_gives_its_key_up(void **state)
 static int forget(void *arg)
 {
     struct place *p = arg;
-    struct job *first[1000], *j;
+    struct job *first[OLD], *j;
     struct store_outcome o;
     int64_t border_us;
     int rc, slices = 0;
 
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < OLD; i++) {
         first[i] = make_job(0, 'f');
         memcpy(first[i]->spec.idempotency->key, &i, sizeof(i));
         assert_int_equal(store_insert(p->store, &first[i], 1, &o), 0);
     }
-    border_us = ((first[999]->id.key >> 12) + 1) * 1000;
+    border_us = ((first[OLD - 1]->id.key >> 12) + 3600000) * 1000; /* no id of today is there */
     j = make_job('n', 'f');
     j->id.key = uuid7_first_key(border_us);
     assert_int_equal(store_insert(p->store, &j, 1, &o), 0);
@@ -356,7 +357,7 @@ static int forget(void *arg)
     assert_int_equal(rc, 0);
     assert_true(slices > 2);
     expect_job(p, make_job('n', 'f'), STORE_REPLAYED, j->id);
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < OLD; i++) {
         first[i]->id = sample_id();
         assert_int_equal(store_insert(p->store, &first[i], 1, &o), 0);
         assert_int_equal(o.insertion, STORE_INSERTED);
