@@ -9,7 +9,7 @@
 
 #define STEP_GROUP_MAX 256 /* steps that one transaction commits */
 
-/* Steps of several busy records that are committed together. */
+/* Steps of several busy records that are committed together; of at most one batch. */
 struct step_group {
     struct record *records[STEP_GROUP_MAX];
     struct step steps[STEP_GROUP_MAX];
@@ -27,7 +27,7 @@ struct step *step_group_add(struct step_group *g, struct record *r);
 CO_SUSPENDS int step_group_conclude(struct step_group *g);
 
 /*
- * Suspends. Commits the checkpoints of busy records, all in one transaction, however long space or
+ * Suspends. Commits the checkpoints of busy records of at most one batch, all in one transaction, however long space or
  * memory lack, and applies them. -errno: it never will be committed.
  */
 CO_SUSPENDS int conclude(

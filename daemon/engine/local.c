@@ -7,7 +7,8 @@
 #include "daemon/engine/conclude.h"
 #include "daemon/engine/engine.h"
 
-#define LOCAL_TASKS_MAX 2 /* one commits while the other one prepares */
+#define LOCAL_TASKS_MAX 8    /* so many groups are committed at a time */
+#define LOCAL_LOOK_MAX  1024 /* records that are looked at for a group */
 #define LOCAL_LOW       (BACKLOG_LANE_AHEAD / 2)
 
 void local_init(struct local *l)
@@ -16,21 +17,36 @@ void local_init(struct local *l)
     list_init(&l->pending);
 }
 
-/* The steps of a group at most, whose records are busy from then on. */
-static size_t local_take(struct engine *e, struct step_group *g)
+/* The next steps, whose records are busy from then on. A group has members of one batch at most. */
+static void local_take(struct engine *e, struct step_group *g)
 {
-    size_t n = 0;
+    struct run *run = NULL;
+    unsigned looked = 0;
 
-    while (n < STEP_GROUP_MAX && e->local.n > 0) {
-        struct record *r = list_entry(e->local.pending.next, struct record, local);
+    list_for_each_safe (it, &e->local.pending) {
+        struct record *r = list_entry(it, struct record, local);
 
+        if (g->n == STEP_GROUP_MAX || looked++ == LOCAL_LOOK_MAX)
+            return;
+        if (r->run && run && r->run != run)
+            continue;
+        run = r->run ? r->run : run;
         local_withdraw(e, r);
         record_enter_busy(r);
-        step_group_add(g, r);
-        step_run_local(&g->steps[n]);
-        n++;
+        step_run_local(step_group_add(g, r));
     }
-    return n;
+}
+
+CO_SUSPENDS static int local_main(void *arg);
+
+static void local_start(struct engine *e)
+{
+    if (e->local.n_tasks == LOCAL_TASKS_MAX)
+        return;
+    if (co_spawn_detached("local steps", local_main, e) == 0)
+        e->local.n_tasks++;
+    else if (e->local.n_tasks == 0)
+        log_error("no memory for jobs without a network: they wait for the next one of them");
 }
 
 CO_SUSPENDS static int local_main(void *arg)
@@ -41,6 +57,8 @@ CO_SUSPENDS static int local_main(void *arg)
 
     while (g && rc == 0 && e->local.n > 0 && !e->stopping) {
         local_take(e, g);
+        if (e->local.n > 0)
+            local_start(e);
         if (e->local.n < LOCAL_LOW)
             backlog_lane_low(e, 0);
         rc = step_group_conclude(g);
@@ -54,14 +72,9 @@ CO_SUSPENDS static int local_main(void *arg)
 
 void local_pump(struct engine *e)
 {
-    /* A second one only where there is enough for both. */
-    if (e->local.n <= STEP_GROUP_MAX * e->local.n_tasks || e->local.n_tasks == LOCAL_TASKS_MAX ||
-            e->stopping || !e->started)
-        return;
-    if (co_spawn_detached("local steps", local_main, e) == 0)
-        e->local.n_tasks++;
-    else if (e->local.n_tasks == 0)
-        log_error("no memory for jobs without a network: they wait for the next one of them");
+    /* Those at work take what comes meanwhile together, when they are done. */
+    if (e->local.n > STEP_GROUP_MAX * e->local.n_tasks && !e->stopping && e->started)
+        local_start(e);
 }
 
 void local_enter(struct engine *e, struct record *r)

@@ -11,6 +11,7 @@
 #define LOOK_JOBS  256                   /* after so many have ended it looks at the limits again */
 #define LOOK_BYTES (16LL << 20)          /* or after so many bytes of bodies */
 #define REST_NS    5000000LL             /* between two slices: others come first */
+#define REST_US    CLOCK_US_PER_S        /* between two looks, if nothing is said to have changed */
 #define AGAIN_US   (10 * CLOCK_US_PER_S) /* after an error */
 #define KEYS_LOOKS 24                    /* looks at the keys in the time that one is kept */
 
@@ -125,6 +126,9 @@ int retention_main(void *engine)
             next_us = clock_now_us(&e->clock) + AGAIN_US;
             r->look = false;
         }
+        /* The last job of a batch that has not ended is too old without going. */
+        if (next_us < clock_now_us(&e->clock) + REST_US)
+            next_us = clock_now_us(&e->clock) + REST_US;
         if (rc != -ECANCELED)
             rc = retention_wait(e, next_us < keys_us ? next_us : keys_us);
     }

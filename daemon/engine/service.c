@@ -156,31 +156,51 @@ CO_SUSPENDS static int service_load_runs(struct engine *e)
     return rc;
 }
 
-/* Suspends. The daemon ended without a word while these were in flight. */
+struct recovery {
+    struct engine *engine;
+    struct uuid7 id;
+};
+
+/* A job that was in flight when the daemon ended without a word. */
+CO_SUSPENDS static int service_recover_one(void *arg)
+{
+    const struct recovery *y = arg;
+    struct engine *e = y->engine;
+    struct job *job CLEANUP(cleanup_job) = NULL;
+    struct step step = { 0 };
+    struct checkpoint *c = &step.checkpoint;
+    struct record *r;
+    int rc = store_page_job(e->store, y->id, &job);
+
+    if (rc == 0)
+        rc = intake_adopt(e, job, &r);
+    if (rc < 0)
+        return rc;
+    record_enter_busy(r);
+    step.record = r;
+    checkpoint_init(c, r->job);
+    rc = step_crashed(&step);
+    if (rc == 0)
+        rc = conclude(&r, &c, 1);
+    checkpoint_done(c);
+    conclude_release(r);
+    return rc;
+}
+
+/* Suspends. All of them side by side, so that they share transactions. */
 CO_SUSPENDS static int service_recover(struct engine *e, const struct uuid7 *flying, size_t n)
 {
-    struct step_group *g = step_group_new();
-    int rc = g ? 0 : -ENOMEM;
+    struct recovery *all CLEANUP(cleanup_free) = calloc(n ? n : 1, sizeof(*all));
+    struct co_group group;
+    int rc = all ? 0 : -ENOMEM;
 
+    co_group_open(&group);
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        struct job *job = NULL;
-        struct record *r;
-
-        rc = store_page_job(e->store, flying[i], &job);
-        if (rc == 0)
-            rc = intake_adopt(e, job, &r);
-        job_unref(job);
-        if (rc < 0)
-            break;
-        record_enter_busy(r);
-        rc = step_crashed(step_group_add(g, r));
-        if (g->n == STEP_GROUP_MAX && rc == 0)
-            rc = step_group_conclude(g);
+        all[i] = (struct recovery){ e, flying[i] };
+        if (co_group_spawn(&group, "recovery", service_recover_one, &all[i], NULL) < 0)
+            rc = service_recover_one(&all[i]);
     }
-    if (rc == 0)
-        rc = step_group_conclude(g);
-    step_group_free(g);
-    return rc;
+    return co_group_close(&group, rc);
 }
 
 /* Whether its members were being cancelled when the daemon ended. */
