@@ -208,14 +208,14 @@ static void a_torn_end_of_the_log_is_cut_off(void **state)
 /* The log of a crash belongs to what is refused, and stays too. */
 static void a_refused_database_keeps_its_log(void **state)
 {
-    struct job *first = sample_fetch(), *second = sample_fetch();
+    struct job *first = sample_fetch(), *second = sample_fetch(), *third = sample_fetch();
     char path[128];
     struct sqlite *d = open_database(*state);
     off_t n;
 
     write_jobs(d, &first, 1);
     sqlite_close(d);
-    crash_with_log(*state, second, sample_fetch());
+    crash_with_log(*state, second, third);
     n = log_size(*state, path);
     assert_true(n > 8192);
     assert_int_equal(truncate(((struct sample *)*state)->database, 8192), 0);
@@ -223,6 +223,7 @@ static void a_refused_database_keeps_its_log(void **state)
     assert_int_equal(log_size(*state, path), n);
     job_unref(first);
     job_unref(second);
+    job_unref(third);
 }
 
 static void a_truncated_database_is_refused(void **state)
