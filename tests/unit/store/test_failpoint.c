@@ -163,7 +163,7 @@ static void die_at(const char *name)
             mmap(NULL, sizeof(*told), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     struct scene s = { .told = told };
     char set[100];
-    void *place;
+    void *place = NULL;
     int status;
     pid_t child;
 
