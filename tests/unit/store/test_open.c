@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon/store/sqlite_statement.h"
 #include "tests/unit/store/driver.h"
 
 static size_t read_database(const struct sample *s, char *buffer, size_t size)
@@ -226,6 +227,28 @@ static void a_refused_database_keeps_its_log(void **state)
     job_unref(third);
 }
 
+/* What a newer version's crash left is that version's to read. */
+static void a_newer_database_keeps_its_log(void **state)
+{
+    char path[128];
+    int status;
+    off_t n;
+    pid_t child = fork();
+
+    if (child == 0) {
+        struct sqlite *d = open_database(*state);
+
+        sqlite3_exec(d->db, "PRAGMA user_version=99", NULL, NULL, NULL);
+        raise(SIGKILL);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    n = log_size(*state, path);
+    assert_true(n > 8192);
+    expect_refused(*state, -ENOTSUP, "newer version");
+    assert_int_equal(log_size(*state, path), n);
+}
+
 static void a_truncated_database_is_refused(void **state)
 {
     struct sample *s = *state;
@@ -333,6 +356,7 @@ int main(void)
         SAMPLE_TEST(what_a_crash_left_in_the_log_is_read),
         SAMPLE_TEST(a_torn_end_of_the_log_is_cut_off),
         SAMPLE_TEST(a_refused_database_keeps_its_log),
+        SAMPLE_TEST(a_newer_database_keeps_its_log),
         SAMPLE_TEST(a_truncated_database_is_refused),
         SAMPLE_TEST(an_empty_file_is_a_new_one),
         SAMPLE_TEST(a_full_disk_does_not_keep_it_from_opening),
