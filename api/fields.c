@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/base/cleanup.h"
@@ -14,32 +15,30 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* The text with `unit` behind it where it is a number only. -EINVAL: too long. */
-static int with_unit(const char *text, const char *unit, char ret[NUMBER_MAX_BYTES + 2])
+/* Where the text is a number only, `unit` is behind it. */
+static int parse_with_unit(const char *text, const char *unit,
+        int (*parse)(const char *text, int64_t *ret), int64_t max, int64_t *ret)
 {
+    char number[NUMBER_MAX_BYTES + 2];
     size_t n = strlen(text);
+    int64_t value;
+    int rc;
 
     if (n > NUMBER_MAX_BYTES)
         return -EINVAL;
-    memcpy(ret, text, n + 1);
-    if (n > 0 && strspn(text, "0123456789.") == n)
-        strcpy(ret + n, unit);
-    return 0;
+    snprintf(number, sizeof(number), "%s%s", text,
+            n > 0 && strspn(text, "0123456789.") == n ? unit : "");
+    rc = parse(number, &value);
+    if (rc == 0 && value > max)
+        rc = -ERANGE;
+    if (rc == 0)
+        *ret = value;
+    return rc;
 }
 
 int field_duration(const char *text, int64_t *ret_us)
 {
-    char number[NUMBER_MAX_BYTES + 2];
-    int64_t us;
-    int rc = with_unit(text, "s", number);
-
-    if (rc == 0)
-        rc = units_parse_duration(number, &us);
-    if (rc == 0 && us > FIELD_DURATION_MAX_US)
-        rc = -ERANGE;
-    if (rc == 0)
-        *ret_us = us;
-    return rc;
+    return parse_with_unit(text, "s", units_parse_duration, FIELD_DURATION_MAX_US, ret_us);
 }
 
 int field_duration_seconds(double seconds, int64_t *ret_us)
@@ -54,17 +53,7 @@ int field_duration_seconds(double seconds, int64_t *ret_us)
 
 int field_size(const char *text, int64_t *ret_bytes)
 {
-    char number[NUMBER_MAX_BYTES + 2];
-    int64_t bytes;
-    int rc = with_unit(text, "B", number);
-
-    if (rc == 0)
-        rc = units_parse_bytes(number, &bytes);
-    if (rc == 0 && bytes > FIELD_SIZE_MAX)
-        rc = -ERANGE;
-    if (rc == 0)
-        *ret_bytes = bytes;
-    return rc;
+    return parse_with_unit(text, "B", units_parse_bytes, FIELD_SIZE_MAX, ret_bytes);
 }
 
 int field_unsigned(const char *text, uint64_t max, uint64_t *ret)

@@ -13,6 +13,7 @@
 #define MiB (1LL << 20)
 #define GiB (1LL << 30)
 #define TiB (1LL << 40)
+#define PiB (1LL << 50)
 #define MS  1000LL
 #define S   (1000 * MS)
 #define MIN (60 * S)
@@ -46,10 +47,16 @@ const struct key keys[] = {
             .check = address_check_path },
     { "store", "durability", KEY_CHOICE, FIELD(store.relaxed), "full",
             .choices = key_durabilities },
-    { "store", "max_jobs", KEY_COUNT, FIELD(service.max_jobs), "1000000", 1, 100000000 },
+    { "store", "max_jobs", KEY_COUNT, FIELD(service.max_jobs), "10000000", 1, 100000000 },
+    { "store", "max_batches", KEY_COUNT, FIELD(service.max_batches), "100000", 1, 10000000 },
     { "store", "min_free", KEY_BYTES, FIELD(store.min_free_bytes), "64MiB", 0, 1 * TiB },
+    { "store", "ballast", KEY_BYTES, FIELD(store.ballast_bytes), "16MiB", 0, 1 * GiB },
 
     { "scheduler", "max_active", KEY_COUNT, FIELD(service.max_active), "1000", 1, 100000 },
+    { "scheduler", "window", KEY_COUNT, FIELD(service.window), "100000", 1, 100000000 },
+    { "scheduler", "window_memory", KEY_BYTES, FIELD(service.window_bytes), "64MiB", 64 * KiB,
+            1 * TiB },
+    { "scheduler", "max_lanes", KEY_COUNT, FIELD(service.max_lanes), "10000", 1, 1000000 },
     { "scheduler", "drain_timeout", KEY_DURATION, FIELD(drain_timeout_us), "25s", 0, 1 * H,
             .live = true },
     { "scheduler", "executor_threads", KEY_COUNT, FIELD(transfer.executor_threads), "8", 1, 1024 },
@@ -74,6 +81,15 @@ const struct key keys[] = {
             .live = true },
     { "retry", "max_backoff", KEY_DURATION, FIELD(service.defaults.max_backoff_us), "5min", 1 * MS,
             7 * D, .live = true },
+
+    { "retention", "age", KEY_DURATION, FIELD(service.retention.age_us), "7d", 1 * S, 3650 * D,
+            .live = true },
+    { "retention", "count", KEY_COUNT, FIELD(service.retention.count), "1000000", 1, 1000000000,
+            .live = true },
+    { "retention", "bytes", KEY_BYTES, FIELD(service.retention.bytes), "10GiB", 1 * MiB, 1 * PiB,
+            .live = true },
+    { "retention", "idempotency", KEY_DURATION, FIELD(service.retention.idempotency_us), "24h",
+            1 * S, 3650 * D, .live = true },
 
     { "egress", "allow", KEY_TEXTS, FIELD(egress.allow), NULL, .check = address_check_network,
             .live = true },

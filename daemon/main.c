@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "api/server.h"
 #include "config/config.h"
 #include "daemon/base/clock.h"
+#include "daemon/base/failpoint.h"
 #include "daemon/base/log.h"
 #include "daemon/base/loop.h"
 #include "daemon/base/notify.h"
@@ -21,6 +23,8 @@
 #include "daemon/transfer/egress.h"
 #include "daemon/transfer/transfer.h"
 #include "daemon/transfer/worker.h"
+
+#define NS_PER_S (CLOCK_US_PER_S * CLOCK_NS_PER_US)
 
 /* Exit codes: LSB, as systemd knows them. */
 #define EXIT_USAGE          2
@@ -32,11 +36,14 @@
 #define IDLE_CONNECTIONS_MAX 65536 /* more than all threads keep */
 #define TASKS_RESERVED       1024  /* beside activations and requests: deadlines, cancels */
 #define TO_THREAD_MAX        8
-#define API_STOP_NS          (2 * 1000000000LL) /* for the last answers, after the drain */
+#define API_STOP_NS          (2 * NS_PER_S) /* for the last answers, after the drain */
+#define STOP_MARGIN_NS       (8 * NS_PER_S) /* for the last commits, and for threads to end */
+#define STOP_TELL_NS         (2 * NS_PER_S) /* the service manager is told again */
 
 struct arguments {
     const char *config_path;
-    bool config_given, check, dump;
+    const char *store; /* the directory to check; NULL: the configured one */
+    bool config_given, check, dump, check_store;
 };
 
 /* What the file descriptors allow of what is configured. */
@@ -56,7 +63,8 @@ struct daemon {
     struct service *service;
     struct api *api;
     struct co_condition signalled;
-    bool stop_asked, reload_asked;
+    bool stop_asked, hurry_asked, reload_asked;
+    int64_t stop_by_ns; /* when it ends, whatever is left; 0: it does not stop */
 };
 
 static void print_help(void)
@@ -67,19 +75,32 @@ static void print_help(void)
            "                      drop-ins in FILE.d/*.conf)\n"
            "      --check-config  check the configuration, name every mistake, and exit\n"
            "      --dump-config   print every value in force and where it comes from, and exit\n"
+           "      --check-store [DIR]\n"
+           "                      check the store, or the one in DIR, such as a backup; nobody\n"
+           "                      may have it open\n"
            "      --version       print the version and exit\n"
            "  -h, --help          print this and exit\n\n"
-           "SIGTERM and SIGINT stop it in good order, SIGHUP re-reads the configuration.\n"
-           "See baedald(8) and baedald.conf(5).\n");
+           "SIGTERM and SIGINT stop it in good order, a second one at once; SIGHUP re-reads the\n"
+           "configuration. See baedald(8) and baedald.conf(5).\n");
+}
+
+static void print_version(void)
+{
+    const char *names = failpoint_names();
+
+    printf("baedald " BAEDAL_VERSION "\n");
+    if (names)
+        printf("failpoints: %s\n", names);
 }
 
 /* 0: go on; else exit with *ret_status. */
 static int parse_arguments(int argc, char **argv, struct arguments *ret, int *ret_status)
 {
-    enum { OPTION_CHECK = 256, OPTION_DUMP, OPTION_VERSION };
+    enum { OPTION_CHECK = 256, OPTION_CHECK_STORE, OPTION_DUMP, OPTION_VERSION };
     static const struct option options[] = {
         { "config", required_argument, NULL, 'c' },
         { "check-config", no_argument, NULL, OPTION_CHECK },
+        { "check-store", no_argument, NULL, OPTION_CHECK_STORE },
         { "dump-config", no_argument, NULL, OPTION_DUMP },
         { "version", no_argument, NULL, OPTION_VERSION },
         { "help", no_argument, NULL, 'h' },
@@ -98,11 +119,14 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret, int *re
         case OPTION_CHECK:
             ret->check = true;
             break;
+        case OPTION_CHECK_STORE:
+            ret->check_store = true;
+            break;
         case OPTION_DUMP:
             ret->dump = true;
             break;
         case OPTION_VERSION:
-            printf("baedald " BAEDAL_VERSION "\n");
+            print_version();
             return 1;
         case 'h':
             print_help();
@@ -111,6 +135,8 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret, int *re
             *ret_status = EXIT_USAGE;
             return 1;
         }
+    if (ret->check_store && optind < argc)
+        ret->store = argv[optind++];
     if (optind < argc) {
         fprintf(stderr, "baedald: unexpected argument: %s (see baedald --help)\n", argv[optind]);
         *ret_status = EXIT_USAGE;
@@ -119,12 +145,36 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret, int *re
     return 0;
 }
 
-/* Nothing may be acknowledged after this; the next start takes up what is on disk. */
+/* If not, its reader has stopped reading, and a write might wait for ever. */
+static bool stderr_takes_a_line(void)
+{
+    return poll(&(struct pollfd){ .fd = STDERR_FILENO, .events = POLLOUT }, 1, 0) > 0;
+}
+
+/*
+ * On the store's thread, which alone can tell others that something is committed, and before it
+ * tells of this commit: so nothing is acknowledged after it. The next start takes up what is on disk.
+ */
 static void store_failed(void *arg)
 {
     (void)arg;
-    log_error("the store failed to commit: ending at once, nothing more is acknowledged");
+    if (stderr_takes_a_line())
+        log_error("the store failed to commit: ending at once, nothing more is acknowledged");
     _exit(EXIT_FAILURE);
+}
+
+/*
+ * SIGALRM: whatever the main thread does or waits for, be it a thread, a client or a disk. What is
+ * committed stays, the rest is due again at the next start, as after any stop.
+ */
+static void stop_overdue(int number)
+{
+    static const char line[] = "baedald: the stop took too long: ending at once\n";
+
+    (void)number;
+    if (stderr_takes_a_line())
+        (void)!write(STDERR_FILENO, line, sizeof(line) - 1);
+    _exit(EXIT_SUCCESS);
 }
 
 /* The soft limit goes up to the hard one. All that is allowed, 0: no end of it. */
@@ -185,9 +235,16 @@ static void daemon_signal(struct loop_signal *s, int number)
 
     if (number == SIGHUP)
         d->reload_asked = true;
+    else if (d->stop_asked)
+        d->hurry_asked = true;
     else
         d->stop_asked = true;
     co_condition_notify_all(&d->signalled);
+}
+
+static bool more_space(void *store)
+{
+    return store_more_space(store);
 }
 
 static int daemon_build(struct daemon *d, struct error *why)
@@ -217,6 +274,8 @@ static int daemon_build(struct daemon *d, struct error *why)
     if (rc < 0)
         return rc;
     transfer.body_directory_fd = store_bodies_fd(d->store);
+    transfer.more_space = more_space;
+    transfer.more_space_arg = d->store;
     rc = transfer_new(d->loop, &transfer, d->egress, &d->transfer, why);
     if (rc == 0)
         rc = service_new(d->loop, &service, d->transfer, d->store, d->egress, &d->service, why);
@@ -290,9 +349,70 @@ CO_SUSPENDS static int watchdog_main(void *arg)
     return rc;
 }
 
+/* It ends with what is left to do after `drain_ns` from now, at the latest, unless that was to be sooner. */
+static void daemon_stop_in(struct daemon *d, int64_t drain_ns)
+{
+    int64_t in_ns = drain_ns + API_STOP_NS + STOP_MARGIN_NS, by_ns = clock_mono_ns() + in_ns;
+
+    if (d->stop_by_ns != 0 && d->stop_by_ns <= by_ns)
+        return;
+    d->stop_by_ns = by_ns;
+    alarm((unsigned)(in_ns / NS_PER_S) + 1);
+}
+
+static int64_t daemon_stops_in_us(const struct daemon *d)
+{
+    int64_t left_ns = d->stop_by_ns - clock_mono_ns();
+
+    return (left_ns > 0 ? left_ns : 0) / CLOCK_NS_PER_US;
+}
+
+/* While it stops: tells the service manager how it goes, and hears a second signal. */
+CO_SUSPENDS static int stop_main(void *arg)
+{
+    struct daemon *d = arg;
+    char status[64];
+    int rc = 0;
+
+    while (rc == 0) {
+        struct co_scope pause;
+
+        if (d->hurry_asked) {
+            d->hurry_asked = false;
+            log_info("stopping at once");
+            daemon_stop_in(d, 0);
+            service_hurry(d->service);
+        }
+        snprintf(status, sizeof(status), "Draining: %u requests in flight",
+                service_busy(d->service));
+        notify_extend(status, daemon_stops_in_us(d));
+        co_scope_open(&pause, co_deadline(STOP_TELL_NS), 0);
+        rc = co_scope_close(&pause, co_condition_wait(&d->signalled));
+        if (rc == -ETIMEDOUT)
+            rc = 0;
+    }
+    return rc;
+}
+
+CO_SUSPENDS static void daemon_stop(struct daemon *d, struct co_group *group)
+{
+    int64_t drain_ns = d->config.drain_timeout_us * CLOCK_NS_PER_US;
+    int rc;
+
+    signal(SIGALRM, stop_overdue);
+    daemon_stop_in(d, drain_ns);
+    log_info("stopping: jobs in flight have %lld s to end", (long long)(drain_ns / NS_PER_S));
+    notify_stopping("Draining", daemon_stops_in_us(d));
+    rc = co_group_spawn(group, "stop", stop_main, d, NULL);
+    if (rc < 0)
+        log_warning("can't watch the stop: %s", strerror(-rc));
+    service_stop(d->service, clock_mono_ns() + drain_ns);
+    daemon_stop_in(d, 0);
+    api_stop(d->api, clock_mono_ns() + API_STOP_NS);
+}
+
 CO_SUSPENDS static int daemon_serve(struct daemon *d)
 {
-    int64_t drain_ns;
     int rc = 0;
 
     while (rc == 0 && !d->stop_asked) {
@@ -303,14 +423,7 @@ CO_SUSPENDS static int daemon_serve(struct daemon *d)
         d->reload_asked = false;
         co_on_loop(daemon_reload, d);
     }
-
-    drain_ns = d->config.drain_timeout_us * CLOCK_NS_PER_US;
-    log_info("stopping: jobs in flight have %lld s to end",
-            (long long)(d->config.drain_timeout_us / CLOCK_US_PER_S));
-    notify_stopping("Draining");
-    service_stop(d->service, clock_mono_ns() + drain_ns);
-    api_stop(d->api, clock_mono_ns() + API_STOP_NS);
-    return 0;
+    return rc;
 }
 
 CO_SUSPENDS static int daemon_main(void *arg)
@@ -334,6 +447,7 @@ CO_SUSPENDS static int daemon_main(void *arg)
         log_info("baedald " BAEDAL_VERSION " is ready");
         notify_ready("Running");
         rc = daemon_serve(d);
+        daemon_stop(d, &group);
     } else {
         service_stop(d->service, 0);
         api_stop(d->api, 0);
@@ -365,6 +479,18 @@ static int daemon_run(struct daemon *d)
     return rc == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+static int check_store(const char *directory)
+{
+    struct error why = { "the store is damaged" };
+    int rc = store_check(directory, stdout, &why);
+
+    if (rc == 0)
+        printf("%s: the store is sound\n", directory);
+    else
+        fprintf(stderr, "baedald: %s\n", why.text);
+    return rc == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
     struct daemon d = { 0 };
@@ -375,17 +501,21 @@ int main(int argc, char **argv)
         worker_main(WORKER_FD);
     if (parse_arguments(argc, argv, &arguments, &status) != 0)
         return status;
+    if (arguments.store)
+        return check_store(arguments.store);
     d.config_path = arguments.config_given ? arguments.config_path : NULL;
     mistakes = config_load(d.config_path, stderr, &d.config);
     if (mistakes != 0)
         return EXIT_NOT_CONFIGURED;
     if (arguments.dump)
         config_dump(&d.config, stdout);
-    if (arguments.check || arguments.dump) {
-        if (!arguments.dump)
+    if (arguments.check_store)
+        status = check_store(d.config.store.directory);
+    if (arguments.check || arguments.dump || arguments.check_store) {
+        if (arguments.check && !arguments.dump)
             printf("%s: the configuration is valid\n", arguments.config_path);
         config_done(&d.config);
-        return EXIT_SUCCESS;
+        return status;
     }
     log_setup(&d.config.log);
     co_condition_init(&d.signalled);

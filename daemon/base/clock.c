@@ -23,6 +23,11 @@ int64_t clock_now_us(const struct clock *c)
     return clock_read_ns(CLOCK_BOOTTIME) / 1000 + c->offset_us;
 }
 
+int64_t clock_wall_ahead_us(const struct clock *c)
+{
+    return clock_wall_us() - clock_now_us(c);
+}
+
 int64_t clock_to_mono_ns(const struct clock *c, int64_t due_us)
 {
     int64_t in_us = due_us - clock_now_us(c);

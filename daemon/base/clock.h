@@ -18,6 +18,8 @@ struct clock {
 
 struct clock clock_start(void);
 int64_t clock_now_us(const struct clock *c);
+/* The wall clock minus daemon time, now: what the wall clock has jumped since the start. */
+int64_t clock_wall_ahead_us(const struct clock *c);
 /* The monotonic nanosecond at which daemon time will be `due_us`, as co_sleep_until() takes it. */
 int64_t clock_to_mono_ns(const struct clock *c, int64_t due_us);
 

@@ -15,9 +15,14 @@ void notify_reloading(void)
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_mono_us());
 }
 
-void notify_stopping(const char *status)
+void notify_stopping(const char *status, int64_t extend_us)
 {
-    sd_notifyf(0, "STOPPING=1\nSTATUS=%s", status);
+    sd_notifyf(0, "STOPPING=1\nSTATUS=%s\nEXTEND_TIMEOUT_USEC=%lld", status, (long long)extend_us);
+}
+
+void notify_extend(const char *status, int64_t extend_us)
+{
+    sd_notifyf(0, "STATUS=%s\nEXTEND_TIMEOUT_USEC=%lld", status, (long long)extend_us);
 }
 
 void notify_watchdog(void)

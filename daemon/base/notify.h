@@ -6,7 +6,10 @@
 void notify_ready(const char *status);
 /* RELOADING=1 with its clock in one message; a notify_ready() must follow, also after a failure. */
 void notify_reloading(void);
-void notify_stopping(const char *status);
+/* STOPPING=1, and as notify_extend(). */
+void notify_stopping(const char *status, int64_t extend_us);
+/* While a stop takes time: the manager's own limit counts no more, but `extend_us` from now on does. */
+void notify_extend(const char *status, int64_t extend_us);
 void notify_watchdog(void);
 /* How often notify_watchdog() is to be called: half of what the manager asks for; 0: it does not ask. */
 int64_t notify_watchdog_interval_us(void);

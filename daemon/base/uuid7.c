@@ -45,6 +45,11 @@ void uuid7_format(struct uuid7 id, char text[UUID7_TEXT_SIZE])
     *p = 0;
 }
 
+int64_t uuid7_first_key(int64_t at_us)
+{
+    return at_us / 1000 * 4096;
+}
+
 static int uuid7_digit(char c)
 {
     if (c >= '0' && c <= '9')

@@ -24,5 +24,7 @@ struct uuid7_source {
 /* `now_us` is daemon time. -errno of getrandom(2). */
 int uuid7_next(struct uuid7_source *s, int64_t now_us, struct uuid7 *ret);
 void uuid7_format(struct uuid7 id, char text[UUID7_TEXT_SIZE]);
+/* The smallest key of that millisecond: those made before it are smaller. */
+int64_t uuid7_first_key(int64_t at_us);
 /* Hexadecimal of either case in the 8-4-4-4-12 form, version 7, RFC variant; else -EINVAL. */
 int uuid7_parse(const char *text, struct uuid7 *ret);

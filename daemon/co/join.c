@@ -227,6 +227,16 @@ void co_join_break(struct fiber *child, struct fiber *f)
     }
 }
 
+/* What a wait for one task that ended with `rc` comes to. */
+static int join_conclude(const struct co_join *j, int rc, int *ret_result)
+{
+    if (rc == 0 && j->broken)
+        rc = -EDEADLK;
+    if (rc == 0 && ret_result)
+        *ret_result = j->members[0].result;
+    return rc;
+}
+
 int co_await_task(struct co_task t, int *ret_result)
 {
     struct fiber *f = fiber_self();
@@ -239,11 +249,7 @@ int co_await_task(struct co_task t, int *ret_result)
     rc = join_add(&j, &m, t);
     if (rc == 0)
         rc = join_wait(&j, CO_AWAITS_TASK);
-    if (rc == 0 && j.broken)
-        rc = -EDEADLK;
-    if (rc == 0 && ret_result)
-        *ret_result = m.result;
-    return rc;
+    return join_conclude(&j, rc, ret_result);
 }
 
 int co_shield(struct co_task t, int *ret_result)
@@ -259,10 +265,7 @@ int co_shield(struct co_task t, int *ret_result)
     if (rc == 0)
         rc = join_park(&j, CO_AWAITS_TASK);
     join_leave(&j);
-    if (rc == 0 && j.broken)
-        rc = -EDEADLK;
-    if (rc == 0 && ret_result)
-        *ret_result = m.result;
+    rc = join_conclude(&j, rc, ret_result);
     return rc == -ECANCELED ? fiber_refuse(f) : rc;
 }
 
@@ -287,11 +290,7 @@ int co_wait_for(struct co_task t, int64_t deadline_ns, int *ret_result)
     /* It ended well in spite of the deadline. */
     if (rc == -ETIMEDOUT && m.result != -ECANCELED)
         rc = 0;
-    if (rc == 0 && j.broken)
-        rc = -EDEADLK;
-    if (rc == 0 && ret_result)
-        *ret_result = m.result;
-    return rc;
+    return join_conclude(&j, rc, ret_result);
 }
 
 /* NULL: no memory. */

@@ -2,9 +2,9 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 
+#include "daemon/base/thread.h"
 #include "daemon/co/ready.h"
 
 /* On the stack of the task that waits for it; or on the heap, if that may give up waiting. */
@@ -69,23 +69,15 @@ static void *pool_thread(void *arg)
     return NULL;
 }
 
-/* Signals are the loop's; a thread keeps only those that its own faults raise. */
 static int pool_thread_start(struct co_pool *p)
 {
-    static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS };
-    sigset_t all, before;
     int rc;
 
     if (!p->threads)
         p->threads = calloc(p->max_threads, sizeof(pthread_t));
     if (!p->threads)
         return -ENOMEM;
-    sigfillset(&all);
-    for (size_t i = 0; i < ARRAY_LEN(faults); i++)
-        sigdelset(&all, faults[i]);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = -pthread_create(&p->threads[p->n_threads], NULL, pool_thread, p);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    rc = thread_start(&p->threads[p->n_threads], "blocking", pool_thread, p);
     if (rc == 0)
         p->n_threads++;
     return rc;

@@ -62,10 +62,16 @@ static inline void *co_stack_of(const void *address)
     return (void *)((uintptr_t)address & ~(CO_STACK_SIZE - 1));
 }
 
-/* Where a stack ends. Tops are spread over cache sets, or those of thousands of tasks would meet in a few. */
+#define CO_STACK_COLOURS 8
+#define CO_CACHE_LINE    64
+
+/*
+ * Where a stack ends. Tops are spread over cache sets, or those of thousands of tasks would meet in
+ * a few. More colours are hardly faster, and cost those of some depth a second page.
+ */
 static inline void *co_stack_top(void *base)
 {
-    uintptr_t colour = (uintptr_t)base / CO_STACK_SIZE % 32;
+    uintptr_t colour = (uintptr_t)base / CO_STACK_SIZE % CO_STACK_COLOURS;
 
-    return (char *)base + CO_STACK_SIZE - colour * 64;
+    return (char *)base + CO_STACK_SIZE - colour * CO_CACHE_LINE;
 }

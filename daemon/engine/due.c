@@ -71,3 +71,9 @@ void due_remove(struct due *d, struct due_item *i)
     heap_remove(&d->heap, &i->place);
     due_arm(d);
 }
+
+void due_recheck(struct due *d)
+{
+    d->armed_us = CLOCK_NEVER;
+    due_arm(d);
+}

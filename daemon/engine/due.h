@@ -25,5 +25,10 @@ void due_done(struct due *d);
 void due_item_init(struct due_item *i, void (*due)(struct due_item *i));
 /* -ENOMEM. */
 int due_add(struct due *d, struct due_item *i, int64_t at_us);
+/*
+ * After daemon time went on while timers did not (clock_watch): sets the timer anew. What is over
+ * by now comes in the loop's next turns.
+ */
+void due_recheck(struct due *d);
 /* Idempotent. */
 void due_remove(struct due *d, struct due_item *i);

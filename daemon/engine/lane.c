@@ -6,7 +6,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +20,8 @@ struct lane {
     struct list hops;     /* entries that have a slot */
     struct heap queue;    /* entries that need one */
     unsigned limit, used; /* permits */
-    char origin[];        /* "": the local lane */
+    int64_t key;          /* lane_key() */
+    char origin[];
 };
 
 static struct lane *lane_new(const char *origin, unsigned limit)
@@ -34,6 +34,7 @@ static struct lane *lane_new(const char *origin, unsigned limit)
     list_init(&lane->turn);
     list_init(&lane->hops);
     lane->limit = limit;
+    lane->key = lane_key(origin);
     memcpy(lane->origin, origin, size);
     return lane;
 }
@@ -94,16 +95,11 @@ int lanes_init(struct lanes *l, unsigned slots, unsigned concurrency,
 {
     *l = (struct lanes){ .free_slots = slots };
     list_init(&l->turns);
-    l->local = lane_new("", UINT_MAX);
-    if (!l->local)
-        return -ENOMEM;
     return lanes_set_limits(l, concurrency, options, n_options);
 }
 
 void lanes_done(struct lanes *l)
 {
-    if (l->local)
-        lane_free(l->local);
     assert(l->by_origin.n == 0);
     table_done(&l->by_origin);
     lane_options_free(l->options, l->n_options);
@@ -137,6 +133,8 @@ static void lanes_pump(struct lanes *l)
     struct heap_item *first;
     struct lane_entry *e;
     struct lane *lane;
+    int64_t key;
+    bool low;
 
     while (l->open && l->free_slots > 0 && !list_empty(&l->turns)) {
         lane = list_entry(list_pop(&l->turns), struct lane, turn);
@@ -146,7 +144,11 @@ static void lanes_pump(struct lanes *l)
         lane->used++;
         lane_take_turn(l, lane);
         e = CONTAINER_OF(first, struct lane_entry, place);
+        key = lane->key;
+        low = lane->queue.n < l->low_mark;
         e->admit(e);
+        if (low)
+            l->low(l, key);
     }
 }
 
@@ -174,6 +176,39 @@ int lanes_set_limits(
     return 0;
 }
 
+void lanes_set_low(struct lanes *l, unsigned low_mark, void (*low)(struct lanes *l, int64_t key))
+{
+    l->low_mark = low_mark;
+    l->low = low;
+}
+
+int64_t lane_key_of(const struct table_node *node)
+{
+    return table_entry(node, const struct lane, node)->key;
+}
+
+size_t lanes_queued(const struct lanes *l, int64_t key)
+{
+    struct table_node *n = table_first(&l->by_origin, table_hash_int((uint64_t)key));
+    size_t queued = 0;
+
+    for (; n; n = table_next(n))
+        if (table_entry(n, struct lane, node)->key == key)
+            queued += table_entry(n, struct lane, node)->queue.n;
+    return queued;
+}
+
+bool lanes_is_idle(const struct lanes *l, int64_t key)
+{
+    struct table_node *n = table_first(&l->by_origin, table_hash_int((uint64_t)key));
+
+    /* A lane exists while it is not. */
+    for (; n; n = table_next(n))
+        if (table_entry(n, struct lane, node)->key == key)
+            return false;
+    return true;
+}
+
 void lanes_open(struct lanes *l)
 {
     l->open = true;
@@ -194,15 +229,10 @@ void lane_entry_init(struct lane_entry *e, void (*admit)(struct lane_entry *e))
 
 static int lane_find(struct lanes *l, const char *origin, struct lane **ret)
 {
-    uint64_t hash;
+    uint64_t hash = table_hash_int((uint64_t)lane_key(origin));
     struct lane *lane;
     int rc;
 
-    if (!origin) {
-        *ret = l->local;
-        return 0;
-    }
-    hash = table_hash_bytes(origin, strlen(origin));
     for (struct table_node *n = table_first(&l->by_origin, hash); n; n = table_next(n)) {
         lane = table_entry(n, struct lane, node);
         if (strcmp(lane->origin, origin) == 0) {
@@ -224,10 +254,21 @@ static int lane_find(struct lanes *l, const char *origin, struct lane **ret)
 
 static void lane_drop_unused(struct lanes *l, struct lane *lane)
 {
-    if (lane == l->local || lane->used > 0 || lane->queue.n > 0 || !list_empty(&lane->hops))
+    if (lane->used > 0 || lane->queue.n > 0 || !list_empty(&lane->hops))
         return;
     table_remove(&l->by_origin, &lane->node);
     lane_free(lane);
+}
+
+/* It may be over with it now; others of it may be out. */
+static void lane_unused(struct lanes *l, struct lane *lane)
+{
+    int64_t key = lane->key;
+    bool low = lane->queue.n < l->low_mark;
+
+    lane_drop_unused(l, lane);
+    if (low)
+        l->low(l, key);
 }
 
 int lane_enter(
@@ -270,7 +311,7 @@ void lane_withdraw(struct lanes *l, struct lane_entry *e)
     list_remove(&e->hop);
     e->lane = NULL;
     lane_take_turn(l, lane);
-    lane_drop_unused(l, lane);
+    lane_unused(l, lane);
 }
 
 void lane_leave(struct lanes *l, struct lane_entry *e)
@@ -284,7 +325,7 @@ void lane_leave(struct lanes *l, struct lane_entry *e)
     lane->used--;
     lane_admit_hops(lane);
     lane_take_turn(l, lane);
-    lane_drop_unused(l, lane);
+    lane_unused(l, lane);
     lanes_pump(l);
 }
 

@@ -28,29 +28,38 @@ struct lane_entry {
 struct lanes {
     struct table by_origin;
     struct list turns;                  /* lanes that could admit somebody if there was a slot */
-    struct lane *local;                 /* of jobs without a network: no limit */
     const struct lane_options *options; /* owned copy, sorted by origin */
     size_t n_options;
     unsigned concurrency; /* of an origin that the options do not name */
     unsigned free_slots;
     uint64_t next_place;
+    void (*low)(struct lanes *l, int64_t key); /* fewer than `low_mark` queue in this lane now */
+    unsigned low_mark;
     bool open; /* admits at all */
 };
 
 /* Closed at first. -ENOMEM. */
 int lanes_init(struct lanes *l, unsigned slots, unsigned concurrency,
         const struct lane_options *options, size_t n_options);
+/* Says when a lane has few left that queue. It may be called from within every call below. */
+void lanes_set_low(struct lanes *l, unsigned low_mark, void (*low)(struct lanes *l, int64_t key));
 /* Nothing may be queued or hold a permit. */
 void lanes_done(struct lanes *l);
 /* New limits, for what queues already too. -ENOMEM: nothing changed. */
 int lanes_set_limits(struct lanes *l, unsigned concurrency, const struct lane_options *options,
         size_t n_options);
+/* The lane_key() of a node of by_origin. */
+int64_t lane_key_of(const struct table_node *node);
+/* How many queue in the lanes of this lane_key(). */
+size_t lanes_queued(const struct lanes *l, int64_t key);
+/* Whether nobody queues in them, or holds a permit. */
+bool lanes_is_idle(const struct lanes *l, int64_t key);
 void lanes_open(struct lanes *l);
 void lanes_close(struct lanes *l);
 
 void lane_entry_init(struct lane_entry *e, void (*admit)(struct lane_entry *e));
 /*
- * Queues the entry for `origin` (NULL: no network) and admits whom it can. A higher `priority` goes
+ * Queues the entry for `origin` and admits whom it can. A higher `priority` goes
  * first. `has_slot`: its owner runs already and needs a permit only; it goes before all others.
  * -ENOMEM.
  */

@@ -4,9 +4,12 @@
 #include <string.h>
 
 #include "daemon/co/co.h"
-#include "daemon/engine/activation.h"
+#include "daemon/engine/ending.h"
 #include "daemon/engine/engine.h"
+#include "daemon/engine/intake.h"
 #include "daemon/engine/service.h"
+
+#define IN_BETWEEN_NS 1000000 /* that a job is neither in memory nor paged out */
 
 int service_get(struct service *s, struct uuid7 id, struct job **ret)
 {
@@ -20,68 +23,137 @@ int service_get(struct service *s, struct uuid7 id, struct job **ret)
     return store_get(e->store, id, ret);
 }
 
-/* Until the record's job has ended, `deadline_ns` or the stop. The job outlives the record. */
-CO_SUSPENDS static int lookup_wait(struct engine *e, struct record *r, int64_t deadline_ns)
+/* Until the job has ended, `deadline_ns` or the stop. */
+CO_SUSPENDS static int lookup_wait(struct engine *e, struct wait *w, int64_t deadline_ns)
 {
-    struct job *job CLEANUP(cleanup_job) = job_ref(r->job);
     struct co_scope scope;
     int rc = 0;
 
     co_scope_open(&scope, deadline_ns, 0);
-    while (rc == 0 && !job_state_ended(job->state) && !e->stopping)
-        rc = co_condition_wait(&r->ended);
+    while (rc == 0 && !w->job && !e->stopping)
+        rc = co_condition_wait(&w->changed);
     rc = co_scope_close(&scope, rc);
     return rc == -ETIMEDOUT ? 0 : rc;
+}
+
+/* The wait is entered before the job is looked up: an end in between is not missed. */
+CO_SUSPENDS static int lookup_wait_and_get(
+        struct engine *e, struct wait *w, int64_t deadline_ns, struct job **ret)
+{
+    struct service *s = (struct service *)e;
+    struct job *job;
+    int rc = service_get(s, w->id, &job);
+
+    if (rc < 0)
+        return rc;
+    if (!job_state_ended(job->state)) {
+        job_unref(job);
+        rc = lookup_wait(e, w, deadline_ns);
+        if (rc == 0 && !w->job)
+            rc = service_get(s, w->id, &job);
+        else if (rc == 0)
+            job = job_ref(w->job);
+    }
+    if (rc == 0)
+        *ret = job;
+    return rc;
 }
 
 int service_wait(struct service *s, struct uuid7 id, int64_t deadline_ns, struct job **ret)
 {
     struct engine *e = engine_of(s);
-    struct record *r = records_find(&e->records, id);
+    struct wait *w = wait_enter(&e->waits, id);
+    int rc;
+
+    if (!w)
+        return -ENOMEM;
+    rc = lookup_wait_and_get(e, w, deadline_ns, ret);
+    wait_leave(&e->waits, w);
+    return rc;
+}
+
+/*
+ * Suspends. Has the job's record in memory, for a cancel. 0 with *ret NULL: it has ended, *ret_job
+ * is the job. A job that is on its way in or out is there in a moment.
+ */
+CO_SUSPENDS static int lookup_bring_in(
+        struct engine *e, struct uuid7 id, struct record **ret, struct job **ret_job)
+{
     struct job *job;
     int rc;
 
-    if (!r)
-        return store_get(e->store, id, ret);
-    job = job_ref(r->job);
-    rc = lookup_wait(e, r, deadline_ns);
+    for (;;) {
+        *ret = records_find(&e->records, id);
+        if (*ret)
+            return 0;
+        rc = store_page_job(e->store, id, &job);
+        if (rc == 0) {
+            rc = intake_adopt(e, job, ret);
+            job_unref(job);
+            return rc;
+        }
+        if (rc != -EALREADY)
+            return rc;
+        *ret = records_find(&e->records, id);
+        if (*ret)
+            return 0;
+        rc = store_get(e->store, id, &job);
+        if (rc < 0)
+            return rc;
+        if (job_state_ended(job->state)) {
+            *ret_job = job;
+            return 0;
+        }
+        job_unref(job);
+        rc = e->stopping ? -ESHUTDOWN : co_sleep(IN_BETWEEN_NS);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+CO_SUSPENDS static int lookup_cancel_live(struct engine *e, struct record *r, struct wait *w)
+{
+    if (!r->busy)
+        return ending_now(r, FAILURE_CANCELLED);
+    r->ending = FAILURE_CANCELLED;
+    if (r->scope)
+        co_scope_cancel(r->scope);
+    return lookup_wait(e, w, CO_NEVER);
+}
+
+CO_SUSPENDS static int lookup_cancel(struct engine *e, struct wait *w, struct job **ret)
+{
+    struct job *job = NULL;
+    struct record *r;
+    int rc = lookup_bring_in(e, w->id, &r, &job);
+
+    if (rc < 0)
+        return rc;
+    if (r) {
+        job = job_ref(r->job);
+        if (!job_state_ended(job->state))
+            rc = lookup_cancel_live(e, r, w);
+    }
+    if (rc == 0 && !job_state_ended(job->state))
+        rc = -ESHUTDOWN;
     if (rc < 0) {
         job_unref(job);
         return rc;
     }
     *ret = job;
-    return 0;
-}
-
-CO_SUSPENDS static int lookup_cancel_live(struct engine *e, struct record *r)
-{
-    if (!r->busy)
-        return activation_end(r, FAILURE_CANCELLED);
-    r->ending = FAILURE_CANCELLED;
-    if (r->scope)
-        co_scope_cancel(r->scope);
-    return lookup_wait(e, r, CO_NEVER);
+    return job->state == JOB_CANCELLED ? 0 : -EALREADY;
 }
 
 int service_cancel(struct service *s, struct uuid7 id, struct job **ret)
 {
     struct engine *e = engine_of(s);
-    struct record *r = records_find(&e->records, id);
-    struct job *job CLEANUP(cleanup_job) = NULL;
-    int rc = 0;
+    struct wait *w = wait_enter(&e->waits, id);
+    int rc;
 
-    if (r)
-        job = job_ref(r->job);
-    else
-        rc = store_get(e->store, id, &job);
-    if (rc == 0 && !job_state_ended(job->state))
-        rc = r ? lookup_cancel_live(e, r) : -ESHUTDOWN;
-    if (rc < 0)
-        return rc;
-    if (!job_state_ended(job->state))
-        return -ESHUTDOWN;
-    rc = job->state == JOB_CANCELLED ? 0 : -EALREADY;
-    *ret = TAKE_PTR(job);
+    if (!w)
+        return -ENOMEM;
+    rc = lookup_cancel(e, w, ret);
+    wait_leave(&e->waits, w);
     return rc;
 }
 
@@ -150,8 +222,8 @@ static int lookup_list_running(struct engine *e, const struct store_filter *f, i
 
     if (!page.jobs)
         return -ENOMEM;
-    list_for_each (it, &e->records.active) {
-        struct job *j = list_entry(it, struct record, place)->job;
+    list_for_each (it, &e->busy) {
+        struct job *j = list_entry(it, struct record, busy_place)->job;
 
         if (!j->running || !lookup_matches(f, j))
             continue;
@@ -253,7 +325,7 @@ CO_SUSPENDS static int lookup_cancel_run(struct engine *e, struct run *run)
         run->batch.cancelled = run->posted.cancelled = false;
         return rc;
     }
-    return activation_cancel_run(e, run);
+    return ending_cancel_run(e, run);
 }
 
 /* -EALREADY: it ended otherwise. */
@@ -349,4 +421,9 @@ int service_batch_results(struct service *s, struct uuid7 id, int64_t after, siz
         return -ESHUTDOWN;
     *ret_ended = over && ret->n < limit;
     return 0;
+}
+
+int service_backup(struct service *s, struct store_backup *ret)
+{
+    return store_backup(engine_of(s)->store, ret);
 }

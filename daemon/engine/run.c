@@ -6,15 +6,26 @@
 
 #include "daemon/engine/record.h"
 
-void runs_done(struct runs *rs)
+#define RUN_HELD_LOW 16 /* fewer in memory, and more are brought in */
+
+void runs_done(struct runs *rs, struct due *due)
 {
     for (size_t i = 0; i < rs->by_key.n_buckets; i++)
         for (struct table_node *n = rs->by_key.buckets[i], *next; n; n = next) {
+            struct run *run = table_entry(n, struct run, by_key);
+
             next = n->next;
-            free(table_entry(n, struct run, by_key));
+            due_remove(due, &run->cancel_again);
+            due_remove(due, &run->refill_again);
+            free(run);
         }
     table_done(&rs->by_key);
     rs->n = 0;
+}
+
+static unsigned run_ended(const struct batch *b)
+{
+    return b->counts[JOB_SUCCEEDED] + b->counts[JOB_FAILED] + b->counts[JOB_CANCELLED];
 }
 
 struct run *run_new(struct engine *e, struct runs *rs, const struct batch *b)
@@ -28,6 +39,9 @@ struct run *run_new(struct engine *e, struct runs *rs, const struct batch *b)
     list_init(&run->members);
     list_init(&run->held);
     due_item_init(&run->cancel_again, NULL);
+    due_item_init(&run->refill_again, NULL);
+    run->let_go = b->total - run_ended(b) - b->n_held;
+    run->held_out = b->n_held > 0;
     co_condition_init(&run->changed);
     if (table_add(&rs->by_key, &run->by_key, table_hash_int((uint64_t)b->id.key)) < 0) {
         free(run);
@@ -65,14 +79,24 @@ void run_drop_unused(struct runs *rs, struct run *run)
     free(run);
 }
 
+/* Mostly at the end. */
+static void run_hold(struct run *run, struct record *r)
+{
+    struct list *after = run->held.prev;
+
+    while (after != &run->held &&
+            list_entry(after, struct record, held)->job->index > r->job->index)
+        after = after->prev;
+    list_append(after->next, &r->held);
+    run->n_held++;
+}
+
 void run_join(struct run *run, struct record *r)
 {
     r->run = run;
     list_append(&run->members, &r->member);
     if (r->job->held)
-        list_append(&run->held, &r->held);
-    else
-        run->let_go++;
+        run_hold(run, r);
 }
 
 void run_count(struct run *run, enum job_state from, enum job_state to)
@@ -80,11 +104,6 @@ void run_count(struct run *run, enum job_state from, enum job_state to)
     assert(run->batch.counts[from] > 0);
     run->batch.counts[from]--;
     run->batch.counts[to]++;
-}
-
-static unsigned run_ended(const struct batch *b)
-{
-    return b->counts[JOB_SUCCEEDED] + b->counts[JOB_FAILED] + b->counts[JOB_CANCELLED];
 }
 
 static enum batch_state run_verdict(const struct batch *b)
@@ -110,6 +129,11 @@ static void run_add_sums(struct batch *b, const struct checkpoint *c)
         b->finished_us = c->finished_us;
 }
 
+bool run_wants_held(const struct run *run)
+{
+    return run->held_out && !run->cancelling && run->n_held < RUN_HELD_LOW;
+}
+
 struct record *run_choose_successor(struct run *run)
 {
     struct batch *b = &run->posted;
@@ -118,6 +142,7 @@ struct record *run_choose_successor(struct run *run)
             list_empty(&run->held))
         return NULL;
     run->let_go++;
+    run->n_held--;
     return list_entry(list_pop(&run->held), struct record, held);
 }
 
@@ -126,10 +151,12 @@ const struct batch *run_post_end(
 {
     struct batch *b = &run->posted;
 
-    if (list_empty(&r->held))
+    if (list_empty(&r->held)) {
         run->let_go--;
-    else
+    } else {
         list_remove(&r->held);
+        run->n_held--;
+    }
     c->finished_seq = ++b->finished_seq;
     b->counts[c->state]++;
     run_add_sums(b, c);

@@ -20,10 +20,15 @@ struct run {
     struct batch batch;  /* as committed */
     struct batch posted; /* as it will be when all that is on its way to the store is committed */
     struct table_node by_key;
-    struct list members; /* records that have not ended */
-    struct list held;    /* records held back, in the order of their index */
-    unsigned let_go;     /* members that are neither held nor ended nor on their way to it */
-    bool cancelling;     /* nobody is let go any more */
+    struct list members; /* records: those in memory that have not ended */
+    struct list held;    /* those of them that are held back, in the order of their index */
+    unsigned n_held;     /* how many these are */
+    bool held_out;       /* more that are held back may be paged out ... */
+    int64_t held_from;   /* ... from this index on */
+    bool paging_held;    /* they are being brought in */
+    struct due_item refill_again; /* that failed */
+    unsigned let_go; /* members that are neither held nor ended nor on their way to it */
+    bool cancelling; /* nobody is let go any more */
     struct co_condition changed;  /* a member has ended; the service stops */
     struct due_item cancel_again; /* no memory for the task that cancels the members */
     unsigned users;               /* who waits for it */
@@ -34,8 +39,8 @@ struct runs {
     size_t n;
 };
 
-void runs_done(struct runs *rs);
-/* A run for a batch as it stands in the store, without members. NULL: no memory. */
+void runs_done(struct runs *rs, struct due *due);
+/* A run for a batch as it stands in the store, all of its members out of memory. NULL: no memory. */
 struct run *run_new(struct engine *e, struct runs *rs, const struct batch *b);
 struct run *runs_find(const struct runs *rs, struct uuid7 id);
 /* Forgets a run that is over and that nobody uses. */
@@ -53,7 +58,9 @@ const struct batch *run_post_end(
         struct run *run, struct record *r, struct checkpoint *c, struct record **ret_successor);
 /* After the commit. */
 void run_end_member(struct run *run, struct record *r);
-/* Who else may go now; NULL: nobody. It is let go by this. */
+/* Whether more of those that are held back should be brought in. */
+bool run_wants_held(const struct run *run);
+/* Who else may go now; NULL: nobody in memory. It is let go by this. */
 struct record *run_choose_successor(struct run *run);
 /* At the start, with all members joined: it may be over already. */
 void run_settle(struct run *run);

@@ -8,12 +8,15 @@
 #include "daemon/base/log.h"
 #include "daemon/co/co.h"
 #include "daemon/engine/activation.h"
+#include "daemon/engine/conclude.h"
+#include "daemon/engine/ending.h"
 #include "daemon/engine/engine.h"
+#include "daemon/engine/intake.h"
+#include "daemon/engine/redate.h"
 #include "daemon/engine/rules.h"
 #include "daemon/transfer/transfer.h"
 
-#define START_PAGE   512 /* jobs that the start reads at a time */
-#define SUBMIT_SLICE 512 /* jobs that are made or let in before others get their turn */
+#define START_PAGE 512 /* batches that the start reads at a time */
 
 static void service_reopen_lanes(struct due_item *item)
 {
@@ -21,6 +24,11 @@ static void service_reopen_lanes(struct due_item *item)
 
     if (e->started && !e->stopping)
         lanes_open(&e->lanes);
+}
+
+static void service_lane_low(struct lanes *l, int64_t key)
+{
+    backlog_lane_low(CONTAINER_OF(l, struct engine, lanes), key);
 }
 
 int service_new(struct loop *loop, const struct service_options *options, struct transfer *t,
@@ -35,19 +43,29 @@ int service_new(struct loop *loop, const struct service_options *options, struct
     engine->transfer = t;
     engine->store = s;
     engine->max_jobs = options->max_jobs;
+    engine->max_batches = options->max_batches;
+    engine->max_lanes = options->max_lanes;
     engine->ids.last_key = store_last_key(s);
-    records_init(&engine->records);
+    records_init(&engine->records, options->window, options->window_bytes);
+    backlog_init(&engine->backlog);
+    local_init(&engine->local);
+    retention_init(&engine->retention, &options->retention);
+    co_condition_init(&engine->clock_jumped);
+    log_limit_init(&engine->failures, loop, LOG_LEVEL_INFO, "jobs failed");
     list_init(&engine->busy);
     due_item_init(&engine->reopen, service_reopen_lanes);
     due_init(&engine->due, loop, &engine->clock);
     co_condition_init(&engine->quiet);
     rc = lanes_init(&engine->lanes, options->max_active, options->lane_concurrency, options->lanes,
             options->n_lanes);
+    lanes_set_low(&engine->lanes, BACKLOG_LANE_AHEAD / 2, service_lane_low);
+    if (rc == 0)
+        rc = clock_watch_init(&engine->clock_watch, loop, redate_jumped);
     if (rc == 0)
         rc = service_rules_new(options, e, &engine->rules);
     if (rc < 0) {
         service_free((struct service *)engine);
-        return error_set(ret_why, rc, "out of memory");
+        return error_set(ret_why, rc, "can't start the scheduler: %s", strerror(-rc));
     }
     *ret = (struct service *)engine;
     return 0;
@@ -63,14 +81,17 @@ struct service *service_free(struct service *s)
     while (!list_empty(&e->records.active)) {
         struct record *r = list_entry(e->records.active.next, struct record, place);
 
-        due_remove(&e->due, &r->due);
+        activation_withdraw(r);
         due_remove(&e->due, &r->deadline);
-        lane_withdraw(&e->lanes, &r->entry);
         records_drop(&e->records, r);
     }
-    runs_done(&e->runs);
+    clock_watch_done(&e->clock_watch);
+    backlog_done(&e->backlog, &e->due);
+    runs_done(&e->runs, &e->due);
+    waits_done(&e->waits);
     records_done(&e->records);
     due_done(&e->due);
+    log_limit_done(&e->failures);
     lanes_done(&e->lanes);
     service_rules_unref(e->rules);
     free(e);
@@ -107,6 +128,7 @@ int service_reload(struct service *s, const struct service_options *options, str
         service_rules_unref(fresh);
         return rc;
     }
+    retention_set(&e->retention, &options->retention);
     service_rules_unref(e->rules);
     e->rules = fresh;
     transfer_set_egress(e->transfer, egress);
@@ -134,53 +156,30 @@ CO_SUSPENDS static int service_load_runs(struct engine *e)
     return rc;
 }
 
-/* Takes a job over into memory, where nothing happens to it yet. */
-static int service_adopt(struct engine *e, struct job *job, struct record **ret)
+/* Suspends. The daemon ended without a word while these were in flight. */
+CO_SUSPENDS static int service_recover(struct engine *e, const struct uuid7 *flying, size_t n)
 {
-    struct record *r = record_new(e, job_ref(job));
-    struct run *run;
+    struct step_group *g = step_group_new();
+    int rc = g ? 0 : -ENOMEM;
 
-    if (!r) {
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        struct job *job = NULL;
+        struct record *r;
+
+        rc = store_page_job(e->store, flying[i], &job);
+        if (rc == 0)
+            rc = intake_adopt(e, job, &r);
         job_unref(job);
-        return -ENOMEM;
-    }
-    activation_prepare(r);
-    if (records_add(&e->records, r) < 0) {
-        record_free(r);
-        return -ENOMEM;
-    }
-    run = job->batch.key ? runs_find(&e->runs, job->batch) : NULL;
-    if (run)
-        run_join(run, r);
-    *ret = r;
-    return 0;
-}
-
-CO_SUSPENDS static int service_load_jobs(struct engine *e, size_t *ret_n)
-{
-    struct store_page page = { 0 };
-    int64_t after = 0;
-    int rc;
-
-    *ret_n = 0;
-    do {
-        rc = store_list_live(e->store, after, START_PAGE, &page);
         if (rc < 0)
-            return rc;
-        for (size_t i = 0; rc == 0 && i < page.n; i++) {
-            struct record *r;
-
-            rc = service_adopt(e, page.jobs[i], &r);
-            if (rc < 0)
-                break;
-            /* A crash came between a request that must not be repeated unknowingly and its end. */
-            if (page.jobs[i]->in_flight && page.jobs[i]->spec.on_unknown == UNKNOWN_FAIL)
-                r->ending = FAILURE_OUTCOME_UNKNOWN;
-        }
-        *ret_n += page.n;
-        after = page.next;
-        store_page_done(&page);
-    } while (rc == 0 && after);
+            break;
+        record_enter_busy(r);
+        rc = step_crashed(step_group_add(g, r));
+        if (g->n == STEP_GROUP_MAX && rc == 0)
+            rc = step_group_conclude(g);
+    }
+    if (rc == 0)
+        rc = step_group_conclude(g);
+    step_group_free(g);
     return rc;
 }
 
@@ -226,7 +225,6 @@ CO_SUSPENDS static int service_close_runs(struct engine *e)
     return rc;
 }
 
-/* Everything is in memory: now it goes on. Nothing here suspends. */
 static void service_go_on(struct engine *e)
 {
     e->started = true;
@@ -235,44 +233,53 @@ static void service_go_on(struct engine *e)
             struct run *run = table_entry(n, struct run, by_key);
 
             if (service_run_was_ending(&run->batch))
-                activation_cancel_rest(run);
+                ending_cancel_rest(run);
             else
                 activation_refill(run);
         }
-    list_for_each_safe (it, &e->records.active) {
-        struct record *r = list_entry(it, struct record, place);
-
-        if (!r->busy && r->entry.lane == NULL && r->due.place.index == HEAP_NONE)
-            activation_schedule(r);
-    }
+    backlog_room_made(e);
+    local_pump(e);
     lanes_open(&e->lanes);
 }
 
 int service_start(struct service *s)
 {
     struct engine *e = engine_of(s);
-    size_t n_jobs = 0;
-    int rc;
+    CLEANUP(store_census_done) struct store_census census = { 0 };
+    int rc = store_take_census(e->store, &census);
 
-    rc = service_load_runs(e);
     if (rc == 0)
-        rc = service_load_jobs(e, &n_jobs);
+        rc = service_load_runs(e);
     if (rc == 0)
         rc = service_close_runs(e);
     if (rc < 0)
         return rc;
-    if (n_jobs > 0)
-        log_info("%zu jobs that had not ended go on", n_jobs);
+    e->n_live = census.n_live;
+    for (size_t i = 0; i < census.n_classes; i++)
+        backlog_note(
+                e, census.classes[i].lane, census.classes[i].priority, census.classes[i].due_us);
+    backlog_note_ends(e, census.ends_us);
+    rc = service_recover(e, census.flying, census.n_flying);
+    if (rc == 0)
+        rc = co_spawn_detached("retention", retention_main, e);
+    if (rc == 0)
+        rc = co_spawn_detached("clock", redate_main, e);
+    if (rc < 0)
+        return rc;
+    if (e->n_live > 0)
+        log_info("%zu jobs that had not ended go on", e->n_live);
     service_go_on(e);
     return 0;
 }
 
 /* --- stop --- */
 
-static void service_wake_waiters(struct engine *e)
+/* Others look again at what they wait for. */
+static void service_wake_all(struct engine *e)
 {
-    list_for_each (it, &e->records.active)
-        co_condition_notify_all(&list_entry(it, struct record, place)->ended);
+    waits_wake(&e->waits);
+    co_condition_notify_all(&e->clock_jumped);
+    retention_set(&e->retention, &e->retention.options);
     for (size_t i = 0; i < e->runs.by_key.n_buckets; i++)
         for (struct table_node *n = e->runs.by_key.buckets[i]; n; n = n->next)
             co_condition_notify_all(&table_entry(n, struct run, by_key)->changed);
@@ -284,9 +291,25 @@ CO_SUSPENDS static int service_wait_quiet(struct engine *e, int64_t deadline_ns)
     int rc = 0;
 
     co_scope_open(&scope, deadline_ns, CO_SHIELD);
+    e->draining = &scope;
     while (rc == 0 && e->n_busy > 0)
         rc = co_condition_wait(&e->quiet);
+    e->draining = NULL;
     return co_scope_close(&scope, rc);
+}
+
+void service_hurry(struct service *s)
+{
+    struct engine *e = engine_of(s);
+
+    e->drained_by_us = clock_mono_us();
+    if (e->draining && !e->halted)
+        co_scope_cancel(e->draining);
+}
+
+unsigned service_busy(const struct service *s)
+{
+    return ((const struct engine *)s)->n_busy;
 }
 
 int service_stop(struct service *s, int64_t deadline_ns)
@@ -294,190 +317,18 @@ int service_stop(struct service *s, int64_t deadline_ns)
     struct engine *e = engine_of(s);
 
     e->stopping = true;
+    e->drained_by_us = deadline_ns / CLOCK_NS_PER_US;
     lanes_close(&e->lanes);
-    service_wake_waiters(e);
+    service_wake_all(e);
     if (service_wait_quiet(e, deadline_ns) == 0)
         return 0;
 
     e->halted = true;
-    list_for_each (it, &e->records.active) {
-        struct record *r = list_entry(it, struct record, place);
+    list_for_each (it, &e->busy) {
+        struct record *r = list_entry(it, struct record, busy_place);
 
         if (r->scope)
             co_scope_cancel(r->scope);
     }
     return service_wait_quiet(e, CO_NEVER);
-}
-
-/* --- submit --- */
-
-static int service_admit(struct engine *e, size_t n)
-{
-    if (!e->started || e->stopping)
-        return -ESHUTDOWN;
-    if (n > e->max_jobs || e->records.n_active + e->n_submitting > e->max_jobs - n)
-        return -EAGAIN;
-    return 0;
-}
-
-static void service_drop_jobs(struct job **jobs, size_t n, struct job_spec *give_back)
-{
-    for (size_t i = 0; i < n; i++) {
-        give_back[i] = jobs[i]->spec;
-        jobs[i]->spec = (struct job_spec){ 0 };
-        job_unref(jobs[i]);
-    }
-}
-
-/* Jobs with ids, not in memory's tables yet. On failure the specs are back where they were. */
-CO_SUSPENDS static int service_make_jobs(
-        struct engine *e, struct job_spec *specs, size_t n, const struct batch *b, struct job **ret)
-{
-    int64_t now_us = clock_now_us(&e->clock);
-    int rc = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        struct job_spec spec = specs[i];
-
-        if (i % SUBMIT_SLICE == SUBMIT_SLICE - 1)
-            co_yield();
-        ret[i] = job_new(&spec);
-        if (!ret[i]) {
-            service_drop_jobs(ret, i, specs);
-            return -ENOMEM;
-        }
-        rc = uuid7_next(&e->ids, now_us, &ret[i]->id);
-        if (rc < 0) {
-            service_drop_jobs(ret, i + 1, specs);
-            return rc;
-        }
-        ret[i]->created_us = now_us;
-        ret[i]->due_us = job_first_due_us(ret[i]);
-        if (b) {
-            ret[i]->batch = b->id;
-            ret[i]->index = (unsigned)i;
-            ret[i]->held = b->concurrency > 0 && i >= b->concurrency;
-        }
-    }
-    memset(specs, 0, n * sizeof(*specs));
-    return 0;
-}
-
-/* Committed: into memory with it. What memory refuses now goes on at the next start. */
-CO_SUSPENDS static void service_let_in(struct engine *e, struct job *const *jobs, size_t n)
-{
-    struct record *r;
-
-    for (size_t i = 0; i < n; i++) {
-        if (i % SUBMIT_SLICE == SUBMIT_SLICE - 1)
-            co_yield();
-        if (service_adopt(e, jobs[i], &r) < 0)
-            log_error("no memory for an accepted job: it waits for the next start of the daemon");
-        else if (!e->stopping)
-            activation_schedule(r);
-    }
-}
-
-int service_submit(struct service *s, struct job_spec *specs, size_t n, struct job **ret_jobs,
-        enum submit_outcome *ret_outcomes)
-{
-    struct engine *e = engine_of(s);
-    struct store_outcome *outcomes CLEANUP(cleanup_free) = calloc(n, sizeof(*outcomes));
-    int rc = service_admit(e, n);
-
-    if (rc < 0)
-        return rc;
-    e->n_submitting += (unsigned)n;
-    rc = service_make_jobs(e, specs, n, NULL, ret_jobs);
-    if (rc == 0) {
-        rc = store_insert(e->store, ret_jobs, n, outcomes);
-        if (rc < 0)
-            service_drop_jobs(ret_jobs, n, specs);
-    }
-    if (rc == 0)
-        service_let_in(e, ret_jobs, n);
-    for (size_t i = 0; i < n; i++)
-        ret_outcomes[i] = SUBMIT_ACCEPTED;
-    e->n_submitting -= (unsigned)n;
-    return rc;
-}
-
-static int service_make_batch(
-        struct engine *e, const struct batch *options, size_t n, struct batch *ret)
-{
-    struct batch b = {
-        .run = options->run,
-        .on_error = options->on_error,
-        .concurrency = options->run == BATCH_SEQUENCE ? 1 : options->concurrency,
-        .state = BATCH_RUNNING,
-        .total = (unsigned)n,
-        .created_us = clock_now_us(&e->clock),
-    };
-    int rc = uuid7_next(&e->ids, b.created_us, &b.id);
-
-    if (rc < 0)
-        return rc;
-    b.counts[JOB_PENDING] = b.total;
-    *ret = b;
-    return 0;
-}
-
-CO_SUSPENDS static int service_insert_batch(struct engine *e, const struct batch *b,
-        struct job_spec *specs, struct job **jobs, size_t n)
-{
-    struct run *run;
-    struct store_outcome outcome;
-    int rc = store_insert_batch(e->store, b, jobs, n, NULL, &outcome);
-
-    if (rc < 0) {
-        service_drop_jobs(jobs, n, specs);
-        return rc;
-    }
-    run = run_new(e, &e->runs, b);
-    if (!run) {
-        log_error("no memory for an accepted batch: it ends at the next start of the daemon");
-        return 0;
-    }
-    run->users++;
-    service_let_in(e, jobs, n);
-    activation_refill(run); /* a member may have ended before those that it held back were here */
-    co_condition_notify_all(&run->changed); /* who cancels the batch looks for members again */
-    run->users--;
-    run_drop_unused(&e->runs, run);
-    return 0;
-}
-
-int service_submit_batch(struct service *s, const struct batch *options, struct job_spec *specs,
-        size_t n, const struct idempotency *idempotency, struct submitted_batch *ret)
-{
-    struct engine *e = engine_of(s);
-    struct job **jobs CLEANUP(cleanup_free) = calloc(n, sizeof(*jobs));
-    struct uuid7 *ids CLEANUP(cleanup_free) = calloc(n, sizeof(*ids));
-    struct run *run;
-    struct batch b;
-    int rc;
-
-    if (!jobs || !ids)
-        return -ENOMEM;
-    rc = service_admit(e, n);
-    if (rc < 0)
-        return rc;
-    e->n_submitting += (unsigned)n;
-    rc = service_make_batch(e, options, n, &b);
-    if (rc == 0)
-        rc = service_make_jobs(e, specs, n, &b, jobs);
-    if (rc == 0)
-        rc = service_insert_batch(e, &b, specs, jobs, n);
-    e->n_submitting -= (unsigned)n;
-    if (rc < 0)
-        return rc;
-
-    for (size_t i = 0; i < n; i++) {
-        ids[i] = jobs[i]->id;
-        job_unref(jobs[i]);
-    }
-    run = runs_find(&e->runs, b.id);
-    (void)idempotency;
-    *ret = (struct submitted_batch){ .batch = run ? run->batch : b, .ids = TAKE_PTR(ids), .n = n };
-    return 0;
 }

@@ -12,6 +12,8 @@
 #include "daemon/model/policy.h"
 #include "daemon/store/store.h"
 
+#define CRASHES_MAX 3 /* ends of the daemon in a row with a job in flight until it is set aside */
+
 static void step_finish(struct step *s, enum job_state state)
 {
     s->checkpoint.state = state;
@@ -183,7 +185,7 @@ CO_SUSPENDS static int step_network(struct step *s, const struct request_spec *r
     int64_t lane_wait_us = clock_mono_us() - r->entry.since_us;
     int rc;
 
-    if (j->spec.on_unknown == UNKNOWN_FAIL && !j->in_flight) {
+    if (!j->in_flight) {
         rc = store_mark_in_flight(r->engine->store, &j->id.key, 1);
         if (rc < 0)
             return rc;
@@ -204,6 +206,12 @@ static void step_begin(struct step *s)
         s->checkpoint.started_us = clock_now_us(&r->engine->clock);
 }
 
+void step_run_local(struct step *s)
+{
+    step_begin(s);
+    step_succeeded(s);
+}
+
 int step_run(struct step *s)
 {
     struct record *r = s->record;
@@ -211,11 +219,6 @@ int step_run(struct step *s)
     const struct request_spec *request = job_step_request(r->job, r->job->step);
     int rc;
 
-    if (!request || !request->url) {
-        step_begin(s);
-        step_succeeded(s);
-        return 0;
-    }
     /* To wait for a thread or a process is to wait for one's turn, as in the lane: nothing has begun. */
     rc = transfer_reserve(r->engine->transfer, executor);
     if (rc < 0)
@@ -224,6 +227,82 @@ int step_run(struct step *s)
     rc = step_network(s, request);
     transfer_release(r->engine->transfer, executor);
     return rc;
+}
+
+/* An exchange that nothing is known of but that it was about to start. */
+static int step_add_lost_attempt(struct step *s)
+{
+    const struct job *j = s->record->job;
+    const struct request_spec *request = job_step_request(j, j->step);
+    struct attempt *a = calloc(1, sizeof(*a));
+
+    if (!a)
+        return -ENOMEM;
+    *a = (struct attempt){
+        .n = j->tries + 1,
+        .step = j->step,
+        .url = strdup(request->url),
+        .method = strdup(request->method),
+        .started_us = j->due_us,
+        .dns_us = PHASE_NOT_TAKEN,
+        .connect_us = PHASE_NOT_TAKEN,
+        .tls_us = PHASE_NOT_TAKEN,
+        .send_us = PHASE_NOT_TAKEN,
+        .first_byte_us = PHASE_NOT_TAKEN,
+        .receive_us = PHASE_NOT_TAKEN,
+        .reached = PHASE_REQUEST,
+    };
+    s->checkpoint.attempts = a;
+    s->checkpoint.n_attempts = 1;
+    return a->url && a->method ? 0 : -ENOMEM;
+}
+
+static int step_mark_unknown(struct attempt *a, const char *message)
+{
+    job_error_done(&a->error);
+    a->error = (struct job_error){
+        .failure = FAILURE_OUTCOME_UNKNOWN,
+        .phase = a->reached,
+        .message = strdup(message),
+    };
+    return a->error.message ? 0 : -ENOMEM;
+}
+
+int step_cut(struct step *s, const char *message)
+{
+    const struct job *j = s->record->job;
+    struct attempt *last;
+    int rc = s->checkpoint.n_attempts > 0 ? 0 : step_add_lost_attempt(s);
+
+    if (rc < 0)
+        return rc;
+    last = step_last_attempt(s);
+    rc = step_mark_unknown(last, message);
+    if (rc < 0)
+        return rc;
+    step_begin(s);
+    if (j->spec.on_unknown == UNKNOWN_FAIL)
+        return step_fail(s, FAILURE_OUTCOME_UNKNOWN, last->reached, false, message);
+    s->checkpoint.state = JOB_WAITING; /* not of its own doing: the try does not count */
+    s->checkpoint.due_us = clock_now_us(&s->record->engine->clock);
+    return 0;
+}
+
+int step_crashed(struct step *s)
+{
+    unsigned crashes = s->record->job->crashes + 1;
+    char message[160];
+    int rc = step_cut(s, "the daemon ended abruptly while the request was under way: its outcome "
+                         "is unknown");
+
+    s->checkpoint.crashes = crashes;
+    if (rc < 0 || job_state_ended(s->checkpoint.state) || crashes < CRASHES_MAX)
+        return rc;
+    snprintf(message, sizeof(message),
+            "the daemon ended abruptly %u times in a row while a request of this job was under "
+            "way: it is set aside",
+            crashes);
+    return step_fail(s, FAILURE_DAEMON_CRASHED, PHASE_REQUEST, false, message);
 }
 
 int step_stopped(struct step *s)

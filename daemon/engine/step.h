@@ -18,6 +18,19 @@ struct step {
 };
 
 void step_done(struct step *s, int bodies_fd);
+/* Takes a step that has no network, fills the checkpoint. */
+void step_run_local(struct step *s);
+/*
+ * The request of the step was cut off with the daemon, after it went out or may have: the
+ * checkpoint records that, as the job's on_unknown says: due again, or failed. Without an attempt
+ * of the step one is made up. -ENOMEM.
+ */
+int step_cut(struct step *s, const char *message);
+/*
+ * At the start, for a job that was in flight when the daemon ended without a word: step_cut(), but
+ * after several such ends in a row the job fails. -ENOMEM.
+ */
+int step_crashed(struct step *s);
 /* Suspends. Takes the step, fills the checkpoint. -ECANCELED: stopped from outside, -ENOMEM. */
 CO_SUSPENDS int step_run(struct step *s);
 /* The checkpoint says that the job ends for this reason. -ENOMEM: without the message. */

@@ -33,6 +33,7 @@ static const char *const failure_names[FAILURE_MAX] = {
     [FAILURE_CANCELLED] = "cancelled",
     [FAILURE_INTERNAL] = "internal",
     [FAILURE_DAEMON_CRASHED] = "daemon_crashed",
+    [FAILURE_STORAGE_FULL] = "storage_full",
 };
 
 const char *phase_name(enum phase p)

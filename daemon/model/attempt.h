@@ -40,6 +40,7 @@ enum failure {
     FAILURE_CANCELLED,
     FAILURE_INTERNAL,       /* ours: memory, disk, descriptors */
     FAILURE_DAEMON_CRASHED, /* several times in a row while its request was in flight */
+    FAILURE_STORAGE_FULL,   /* no space left for the answer's body */
     FAILURE_MAX,
 };
 

@@ -40,4 +40,5 @@ struct batch {
     int64_t created_us, finished_us; /* daemon time; finished: of the last job so far, 0: none */
     int64_t work_us;                 /* sum of the ended jobs' run times */
     int64_t finished_seq;            /* of the last job that finished */
+    unsigned n_held; /* jobs that its concurrency held back when it was submitted or taken up */
 };

@@ -260,6 +260,7 @@ void job_apply(struct job *j, struct checkpoint *c)
     j->finished_us = c->finished_us;
     j->finished_seq = c->finished_seq;
     j->events = c->events;
+    j->held = false; /* whoever goes on is let go */
     j->in_flight = false;
     j->paged_out = c->page_out;
     j->crashes = c->crashes;

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #define PACK_VERSION 1
+#define PACK_MORE    3 /* two NULs, and the version before the first one */
+#define ROOM_MIN     256
 
 void blob_done(struct blob *b)
 {
@@ -27,20 +29,58 @@ int blob_copy(const void *data, size_t n, struct blob *ret)
     return 0;
 }
 
+int blob_reserve(struct blob *b, size_t *room, size_t more)
+{
+    size_t n = *room ? *room : ROOM_MIN;
+    char *data;
+
+    if (more <= *room && b->n <= *room - more)
+        return 0;
+    while (n < b->n + more)
+        n *= 2;
+    data = realloc(b->data, n);
+    if (!data)
+        return -ENOMEM;
+    b->data = data;
+    *room = n;
+    return 0;
+}
+
+/* There is room for it. */
+static void pack_put(
+        struct blob *headers, const char *name, size_t n_name, const char *value, size_t n_value)
+{
+    char *p = headers->data + headers->n;
+
+    if (headers->n == 0)
+        *p++ = PACK_VERSION;
+    p = mempcpy(p, name, n_name);
+    *p++ = '\0';
+    p = mempcpy(p, value, n_value);
+    *p++ = '\0';
+    headers->n = (size_t)(p - headers->data);
+}
+
 int pack_header(struct blob *headers, const char *name, const char *value)
 {
-    size_t name_size = strlen(name) + 1, value_size = strlen(value) + 1;
-    size_t n = headers->n ? headers->n : 1;
-    char *data = realloc(headers->data, n + name_size + value_size);
+    size_t n_name = strlen(name), n_value = strlen(value);
+    char *data = realloc(headers->data, headers->n + n_name + n_value + PACK_MORE);
 
     if (!data)
         return -ENOMEM;
-    data[0] = PACK_VERSION;
-    memcpy(data + n, name, name_size);
-    memcpy(data + n + name_size, value, value_size);
     headers->data = data;
-    headers->n = n + name_size + value_size;
+    pack_put(headers, name, n_name, value, n_value);
     return 0;
+}
+
+int pack_header_n(struct blob *headers, size_t *room, const char *name, size_t n_name,
+        const char *value, size_t n_value)
+{
+    int rc = blob_reserve(headers, room, n_name + n_value + PACK_MORE);
+
+    if (rc == 0)
+        pack_put(headers, name, n_name, value, n_value);
+    return rc;
 }
 
 bool pack_header_next(

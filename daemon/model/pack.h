@@ -16,9 +16,15 @@ struct blob {
 void blob_done(struct blob *b);
 /* A copy; `{0}` stays so. -ENOMEM. */
 int blob_copy(const void *data, size_t n, struct blob *ret);
+/* For one that grows: `data` gets room for `more` bytes behind `n`. `*room` is how many it has in
+ * all, 0 while there are none. -ENOMEM. */
+int blob_reserve(struct blob *b, size_t *room, size_t more);
 
 /* Headers: a version byte, then name NUL value NUL for each. Names are lower case. */
 int pack_header(struct blob *headers, const char *name, const char *value);
+/* The same for one of many: see blob_reserve(). */
+int pack_header_n(struct blob *headers, size_t *room, const char *name, size_t n_name,
+        const char *value, size_t n_value);
 /* Walks a packed list: *at starts as 0; true while *ret_name and *ret_value were set. */
 _Bool pack_header_next(
         const struct blob *headers, size_t *at, const char **ret_name, const char **ret_value);

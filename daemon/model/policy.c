@@ -13,6 +13,7 @@ static bool policy_is_transient(const struct job_spec *spec, const struct attemp
     case FAILURE_CONNECTION_RESET:
     case FAILURE_TIMEOUT:
     case FAILURE_INTERNAL:
+    case FAILURE_STORAGE_FULL:
         return a->error.retry_safe || spec->on_unknown == UNKNOWN_RETRY;
     case FAILURE_OUTCOME_UNKNOWN:
         return spec->on_unknown == UNKNOWN_RETRY;

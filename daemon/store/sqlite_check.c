@@ -42,6 +42,8 @@ static const char *const check_rules[] = {
     " WHERE NOT EXISTS (SELECT 1 FROM job WHERE job.key=live.key)",
     "SELECT printf('job %d: ended, but there is no such job', key) FROM done"
     " WHERE NOT EXISTS (SELECT 1 FROM job WHERE job.key=done.key)",
+    "SELECT printf('job %d: paged out, but not live', key) FROM paged"
+    " WHERE NOT EXISTS (SELECT 1 FROM live WHERE live.key=paged.key)",
     "SELECT printf('label %s of job %d: there is no such job', name, job_key) FROM label"
     " WHERE NOT EXISTS (SELECT 1 FROM job WHERE job.key=job_key)",
     "SELECT printf('attempts of job %d: there is no such job', job_key) FROM attempt"
@@ -58,6 +60,10 @@ static const char *const check_rules[] = {
     "SELECT printf('job %d: live with state %d and step %d', key, state, step) FROM live"
     " WHERE state NOT IN (0, 1) OR step NOT BETWEEN 0 AND 3 OR held NOT IN (0, 1)"
     " OR in_flight NOT IN (0, 1)",
+    "SELECT printf('job %d: paged out, but not live', key) FROM paged"
+    " WHERE NOT EXISTS (SELECT 1 FROM live WHERE live.key=paged.key)",
+    "SELECT printf('job %d: paged out otherwise than it is', key) FROM paged JOIN live USING(key)"
+    " WHERE paged.held<>live.held OR paged.due_us<>live.due_us",
     "SELECT printf('job %d: ended with state %d and step %d', key, state, step) FROM done"
     " WHERE state NOT BETWEEN 2 AND 4 OR step NOT BETWEEN 0 AND 3",
     "SELECT printf('job %d: its batch %d does not exist', key, batch_key) FROM job"

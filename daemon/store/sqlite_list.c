@@ -204,6 +204,29 @@ int sqlite_list_live(struct sqlite *d, int64_t after, size_t limit, struct store
     return list_page(&r, &q, ret);
 }
 
+int sqlite_list_batch_ids(struct sqlite *d, int64_t batch_key, int64_t from, size_t limit,
+        struct uuid7 *ret_ids, size_t *ret_n, int64_t *ret_next)
+{
+    struct row r CLEANUP_ROW = statement_start(d, LIST_BATCH_IDS);
+    size_t n = 0;
+    int64_t next = 0;
+    int rc;
+
+    row_put_int(&r, batch_key);
+    row_put_int(&r, from);
+    row_put_int(&r, loading_hides(d, batch_key) ? 0 : (int64_t)limit);
+    while (n < limit && (rc = statement_next(&r)) != 0) {
+        if (rc < 0)
+            return rc;
+        ret_ids[n].key = row_take_int(&r);
+        ret_ids[n++].tail = row_take_int(&r);
+        next = row_take_int(&r) + 1;
+    }
+    *ret_n = n;
+    *ret_next = n == limit ? next : 0;
+    return 0;
+}
+
 static int list_fill_batches(
         struct row *r, bool running_only, size_t limit, struct store_batches *b)
 {

@@ -5,6 +5,7 @@
 
 #include "daemon/base/failpoint.h"
 #include "daemon/store/sqlite.h"
+#include "daemon/store/sqlite_idempotency.h"
 #include "daemon/store/sqlite_statement.h"
 #include "daemon/store/sqlite_write.h"
 
@@ -117,6 +118,13 @@ bool loading_hides(const struct sqlite *d, int64_t batch_key)
     return loading_get(d, batch_key);
 }
 
+bool loading_drops(const struct sqlite *d, int64_t batch_key)
+{
+    const struct loading *l = loading_get(d, batch_key);
+
+    return l && l->dropping;
+}
+
 static int loading_delete(struct sqlite *d, enum statement which, int64_t batch_key)
 {
     struct row r = statement_start(d, which);
@@ -126,13 +134,15 @@ static int loading_delete(struct sqlite *d, enum statement which, int64_t batch_
     return statement_run(&r);
 }
 
-/* *ret_empty: all of it is gone, the batch's own row too. */
+/* *ret_empty: all of it is gone, the batch's own row and its idempotency key too. */
 static int loading_delete_slice(struct sqlite *d, int64_t batch_key, bool *ret_empty)
 {
     int rc = loading_delete(d, DROP_LABELS, batch_key);
 
     if (rc == 0)
         rc = loading_delete(d, DROP_LIVE, batch_key);
+    if (rc == 0)
+        rc = loading_delete(d, DROP_PAGED, batch_key);
     if (rc == 0)
         rc = loading_delete(d, DROP_JOBS, batch_key);
     *ret_empty = rc == 0 && sqlite3_changes(d->db) == 0;
@@ -141,6 +151,8 @@ static int loading_delete_slice(struct sqlite *d, int64_t batch_key, bool *ret_e
 
         row_put_int(&r, batch_key);
         rc = statement_run(&r);
+        if (rc == 0)
+            rc = sqlite_drop_key(d, batch_key);
     }
     return rc;
 }

@@ -27,5 +27,7 @@ void loading_drop(struct sqlite *d, int64_t batch_key);
 
 bool loading_any(const struct sqlite *d);
 bool loading_hides(const struct sqlite *d, int64_t batch_key);
+/* Its insertion has failed. */
+bool loading_drops(const struct sqlite *d, int64_t batch_key);
 /* One slice of dropping, a transaction of its own. 1: there is more to drop, 0: nothing. */
 int loading_drop_slice(struct sqlite *d);

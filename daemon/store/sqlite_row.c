@@ -174,6 +174,8 @@ static int read_live(struct sqlite *d, unsigned parts, struct job *j)
         return rc;
     j->held = row_take_int(&r) != 0;
     j->in_flight = row_take_int(&r) != 0;
+    j->crashes = (unsigned)row_take_int(&r);
+    j->paged_out = row_take_int(&r) != 0;
     take_progress(&r, j, &n_attempts);
     if (r.rc == 0 && parts & ROW_ATTEMPTS && n_attempts > 0)
         r.rc = read_attempts(d, n_attempts, NULL, 0, j);
@@ -268,6 +270,7 @@ static int recount_batch(struct sqlite *d, struct batch *b)
         return rc;
     b->counts[JOB_PENDING] = (unsigned)row_take_int(&live);
     b->counts[JOB_WAITING] = (unsigned)row_take_int(&live);
+    b->n_held = (unsigned)row_take_int(&live);
 
     row_put_int(&done, b->id.key);
     rc = statement_next(&done);

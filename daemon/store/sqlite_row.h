@@ -1,4 +1,4 @@
-/* Rows become jobs and batches. For sqlite_read.c and sqlite_list.c only. */
+/* Rows become jobs and batches. For sqlite_read.c, sqlite_list.c and sqlite_page.c only. */
 #pragma once
 
 #include <stdbool.h>

@@ -5,6 +5,7 @@
 
 #include "daemon/base/cleanup.h"
 #include "daemon/base/failpoint.h"
+#include "daemon/model/job.h"
 #include "daemon/store/sqlite_statement.h"
 
 /* "baed": tells our file from another program's. */
@@ -13,13 +14,24 @@
 /*
  * job      what was asked for; written once
  * live     how a job that has not ended stands; small, changes, and goes when the job ends
+ * paged    which of these are not in memory, and when they are to come back
  * done     how it ended; written once
  * attempt  what a checkpoint that did not end the job tried; the last one's are in `done`
  * answer   what the exchange of a step brought; its key is the job's << 3 | step
+ * idempotency  the keys of clients, each with the job or batch that it stands for; may outlive that
+ * meta     numbers of the store as a whole: clock_offset (microseconds)
  *
  * A key is uuid7.key, so rows go to the right end of their tree, and a job that ended has its rows
  * in no index unless it is in a batch. Rows are added and removed rather than changed: an UPDATE of
  * one wide row and an index on its state cost a third more than all of this.
+ *
+ * paged has the jobs of `live` that are not in memory, and what finds them: the lane is
+ * job_lane_key() of the step that is next, held and due_us are those of `live`, ends_us is
+ * job_ends_us(), at_us is the job's until it has begun; 0: none. It is a table of its own because
+ * each index of `live` would cost a job that stays in memory, too: as much as a row, for opening it.
+ *
+ * The steps of the migration: 2 adds executors; 3 adds paging, idempotency and meta, and makes each
+ * job that has not ended one that is paged out.
  */
 #define SCHEMA_PROGRESS                         \
     " state INTEGER NOT NULL,"                  \
@@ -143,6 +155,32 @@ static const char schema_1[] =
 /* Of its values 0 and 1 take no bytes, so that reading them walks over no body before them. */
 static const char schema_2[] = "ALTER TABLE job ADD COLUMN executor INTEGER NOT NULL DEFAULT 0;";
 
+/* The key of a client is as good as random: so the index of keys is narrow, and the rest is in order of age. */
+static const char schema_3[] = "ALTER TABLE live ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;"
+
+                               "CREATE TABLE paged("
+                               " key INTEGER PRIMARY KEY,"
+                               " lane INTEGER NOT NULL,"
+                               " priority INTEGER NOT NULL,"
+                               " held INTEGER NOT NULL,"
+                               " due_us INTEGER NOT NULL,"
+                               " ends_us INTEGER NOT NULL,"
+                               " at_us INTEGER NOT NULL"
+                               ") STRICT;" SCHEMA_PAGE_OUT ";" SCHEMA_PAGED_INDEXES
+
+                               "CREATE TABLE idempotency("
+                               " job_key INTEGER PRIMARY KEY," /* or of a batch */
+                               " tail INTEGER NOT NULL,"
+                               " key BLOB NOT NULL,"
+                               " fingerprint BLOB NOT NULL"
+                               ") STRICT;"
+                               "CREATE UNIQUE INDEX idempotency_key ON idempotency(key);"
+
+                               "CREATE TABLE meta("
+                               " name TEXT PRIMARY KEY,"
+                               " value INTEGER NOT NULL"
+                               ") STRICT, WITHOUT ROWID;";
+
 /*
  * Retention takes ended jobs in the order of their finish; what it took of a batch is counted in the
  * batch's row. The index grows at its right end, so it costs a job little.
@@ -158,6 +196,7 @@ static const char schema_4[] =
 static const char *const schema_steps[] = {
     schema_1,
     schema_2,
+    schema_3,
     schema_4,
 };
 
@@ -205,6 +244,14 @@ static int schema_exec(sqlite3 *db, const char *sql)
     return sqlite_error(sqlite3_exec(db, sql, NULL, NULL, NULL));
 }
 
+_Static_assert(STEP_WAIT == 2 && STEP_COLLECT == 3 && JOB_PENDING == 0, "SCHEMA_PAGE_OUT");
+
+static void schema_lane_key(sqlite3_context *context, int n, sqlite3_value **values)
+{
+    (void)n;
+    sqlite3_result_int64(context, lane_key((const char *)sqlite3_value_text(values[0])));
+}
+
 static int schema_step(sqlite3 *db, size_t step)
 {
     char version[96];
@@ -233,6 +280,10 @@ int schema_migrate(sqlite3 *db, const char *path, struct error *ret_why)
     if (rc < 0)
         return rc;
     rc = schema_pragma(db, "PRAGMA user_version", &version);
+    if (rc == 0)
+        rc = sqlite_error(sqlite3_create_function(db, "lane_key", 1,
+                SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL, schema_lane_key, NULL,
+                NULL));
     for (size_t step = (size_t)version; rc == 0 && step < ARRAY_LEN(schema_steps); step++)
         rc = schema_step(db, step);
     if (rc < 0)

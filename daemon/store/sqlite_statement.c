@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/store/sqlite_schema.h"
+
 /* Each in the order in which sqlite_row.c takes them. */
 #define JOB_COLUMNS                                                                                \
     "key, tail, kind, batch_key, batch_tail, batch_index, created_us, name, url, origin, method,"  \
@@ -38,10 +40,11 @@ static const char *const statement_texts[STATEMENT_MAX] = {
     [INSERT_ATTEMPTS] = "INSERT INTO attempt(job_key, seq, data) VALUES(?,?,?)",
     [INSERT_ANSWER] = "INSERT OR REPLACE INTO answer(key, headers, type, bytes, truncated, file,"
                       " data) VALUES(?,?,?,?,?,?,?)",
-    [UPDATE_LIVE] = "UPDATE live SET in_flight=0, state=?, step=?, tries=?, attempts=?, due_us=?,"
-                    " started_us=?, delivered_us=?, waited_us=?, collected_us=?, failure=?,"
-                    " phase=?, retry_safe=?, message=?, status=?, answer_step=?, body_bytes=?,"
-                    " truncated=?, body_type=? WHERE key=?",
+    [UPDATE_LIVE] =
+            "UPDATE live SET held=0, in_flight=0, state=?, step=?, tries=?, attempts=?, due_us=?,"
+            " started_us=?, delivered_us=?, waited_us=?, collected_us=?, failure=?,"
+            " phase=?, retry_safe=?, message=?, status=?, answer_step=?, body_bytes=?,"
+            " truncated=?, body_type=?, crashes=? WHERE key=?",
     [UPDATE_IN_FLIGHT] = "UPDATE live SET in_flight=1 WHERE key=?",
     [UPDATE_RELEASED] = "UPDATE live SET held=0 WHERE key=?",
     [DELETE_LIVE] = "DELETE FROM live WHERE key=?",
@@ -61,7 +64,9 @@ static const char *const statement_texts[STATEMENT_MAX] = {
     [SELECT_JOB] = "SELECT " JOB_COLUMNS ", CASE WHEN ?2 THEN body END,"
                    " CASE WHEN ?2 THEN collect_body END FROM job WHERE key=?1",
     [SELECT_HEAD] = "SELECT tail, kind, batch_key, batch_tail FROM job WHERE key=?",
-    [SELECT_LIVE] = "SELECT held, in_flight, " PROGRESS_COLUMNS " FROM live WHERE key=?",
+    [SELECT_LIVE] = "SELECT held, in_flight, crashes,"
+                    " EXISTS(SELECT 1 FROM paged WHERE paged.key=live.key), " PROGRESS_COLUMNS
+                    " FROM live WHERE key=?",
     [SELECT_DONE] = "SELECT finished_seq, finished_us, last_attempts, " PROGRESS_COLUMNS
                     " FROM done WHERE key=?",
     [SELECT_STATE] = "SELECT state FROM live WHERE key=?1"
@@ -95,12 +100,62 @@ static const char *const statement_texts[STATEMENT_MAX] = {
     [LIST_BATCHES] = "SELECT " BATCH_COLUMNS " FROM batch WHERE key<? ORDER BY key DESC",
     [LIST_BATCHES_RUNNING] = "SELECT " BATCH_COLUMNS " FROM batch INDEXED BY batch_live"
                              " WHERE state<2 AND key<? ORDER BY key DESC",
-    [COUNT_LIVE] = "SELECT sum(state=0), sum(state=1) FROM job INDEXED BY job_batch"
+    [COUNT_LIVE] = "SELECT sum(state=0), sum(state=1), sum(held) FROM job INDEXED BY job_batch"
                    " CROSS JOIN live ON live.key=job.key WHERE batch_key=?",
     [COUNT_DONE] = "SELECT sum(state=2), sum(state=3), sum(state=4), max(finished_us),"
                    " max(finished_seq),"
                    " sum(CASE WHEN started_us>0 THEN finished_us-started_us ELSE 0 END)"
                    " FROM done INDEXED BY done_batch WHERE batch_key=?",
+
+    /* A job's key, and what the page is ordered by. */
+    [PAGE_CLASS] = "SELECT key, due_us FROM paged INDEXED BY paged_lane"
+                   " WHERE held=0 AND lane=? AND priority=? ORDER BY due_us, key",
+    [PAGE_ENDS] = "SELECT key, ends_us FROM paged INDEXED BY paged_ends"
+                  " WHERE ends_us>0 ORDER BY ends_us, key",
+    [PAGE_BATCH] = "SELECT job.key, job.batch_index FROM job INDEXED BY job_batch"
+                   " CROSS JOIN paged ON paged.key=job.key"
+                   " WHERE job.batch_key=? AND job.batch_index>=? AND paged.held>=?"
+                   " ORDER BY job.batch_index",
+    [INSERT_PAGED] = "INSERT INTO paged(key, lane, priority, held, due_us, ends_us, at_us)"
+                     " VALUES(?,?,?,?,?,?,?)",
+    [DELETE_PAGED] = "DELETE FROM paged WHERE key=?",
+    [SELECT_PAGED] = "SELECT 1 FROM paged WHERE key=?",
+    [RELEASE_PAGED] = "UPDATE paged SET held=0 WHERE key=?",
+    [DROP_PAGED] = "DELETE FROM paged WHERE key IN"
+                   " (SELECT key FROM job INDEXED BY job_batch WHERE batch_key=? LIMIT ?)",
+
+    [PAGE_OUT_REST] = SCHEMA_PAGE_OUT " WHERE live.key NOT IN (SELECT key FROM paged)",
+    [SHIFT_JOBS] = "UPDATE job SET created_us=created_us+?"
+                   " WHERE deadline_us>0 AND key IN (SELECT key FROM live)",
+    /* One that has not begun and has an `at`, which is wall clock time, is due then. */
+    [SHIFT_LIVE] = "UPDATE live SET due_us=coalesce((SELECT at_us FROM job"
+                   " WHERE job.key=live.key AND at_us>0 AND live.state=0),"
+                   " CASE WHEN due_us>0 THEN due_us+? ELSE 0 END)",
+    [REDATE_LIVE] = "UPDATE live SET due_us=(SELECT at_us-?1 FROM paged WHERE paged.key=live.key)"
+                    " WHERE key IN (SELECT key FROM paged WHERE key>?2 AND key<=?3"
+                    " AND at_us>0 AND due_us<>at_us-?1)",
+    [REDATE_PAGED] = "UPDATE paged SET due_us=at_us-?1 WHERE key>?2 AND key<=?3"
+                     " AND at_us>0 AND due_us<>at_us-?1",
+    [REDATE_END] = "SELECT count(*), max(key) FROM"
+                   " (SELECT key FROM paged WHERE key>? ORDER BY key LIMIT ?)",
+    [COUNT_ALL_LIVE] = "SELECT count(*) FROM live",
+    [LIST_FLYING] = "SELECT live.key, job.tail FROM live"
+                    " CROSS JOIN job ON job.key=live.key WHERE live.in_flight=1",
+    [LIST_CLASSES] = "SELECT lane, priority, min(due_us) FROM paged INDEXED BY paged_lane"
+                     " WHERE held=0 GROUP BY lane, priority",
+    [FIRST_END] = "SELECT ends_us FROM paged INDEXED BY paged_ends"
+                  " WHERE ends_us>0 ORDER BY ends_us LIMIT 1",
+    [SELECT_META] = "SELECT value FROM meta WHERE name=?",
+    [SET_META] = "INSERT OR REPLACE INTO meta(name, value) VALUES(?,?)",
+    [LIST_BATCH_IDS] = "SELECT key, tail, batch_index FROM job INDEXED BY job_batch"
+                       " WHERE batch_key=? AND batch_index>=? ORDER BY batch_index LIMIT ?",
+
+    [FIND_KEY] = "SELECT job_key, tail, fingerprint FROM idempotency INDEXED BY idempotency_key"
+                 " WHERE key=?",
+    [INSERT_KEY] = "INSERT INTO idempotency(job_key, tail, key, fingerprint) VALUES(?,?,?,?)",
+    [DELETE_KEY] = "DELETE FROM idempotency WHERE job_key=?",
+    [FORGET_KEYS] = "DELETE FROM idempotency WHERE job_key IN"
+                    " (SELECT job_key FROM idempotency WHERE job_key<? ORDER BY job_key LIMIT ?)",
     [SELECT_REMOVED] = "SELECT removed_succeeded, removed_failed, removed_cancelled,"
                        " removed_work_us FROM batch WHERE key=?",
 

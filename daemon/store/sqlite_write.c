@@ -89,6 +89,30 @@ static int write_live(struct sqlite *d, const struct job *j)
     return statement_run(&r);
 }
 
+/* It leaves memory as the checkpoint leaves it, or as it is (NULL). */
+static int write_paged(struct sqlite *d, const struct job *j, const struct checkpoint *c)
+{
+    struct row r = statement_start(d, INSERT_PAGED);
+    enum job_state state = c ? c->state : j->state;
+
+    row_put_int(&r, j->id.key);
+    row_put_int(&r, job_lane_key(j, c ? c->step : j->step));
+    row_put_int(&r, j->spec.priority);
+    row_put_int(&r, j->held);
+    row_put_int(&r, c ? c->due_us : j->due_us);
+    row_put_int(&r, job_ends_us(j));
+    row_put_int(&r, state == JOB_PENDING ? j->spec.at_us : 0);
+    return statement_run(&r);
+}
+
+int sqlite_write_paged_in(struct sqlite *d, int64_t key)
+{
+    struct row r = statement_start(d, DELETE_PAGED);
+
+    row_put_int(&r, key);
+    return statement_run(&r);
+}
+
 static int write_label(struct sqlite *d, int64_t key, size_t seq, const struct label *l)
 {
     struct row r = statement_start(d, INSERT_LABEL);
@@ -110,6 +134,8 @@ int sqlite_write_job(struct sqlite *d, const struct job *j)
     rc = write_job(d, j);
     if (rc == 0)
         rc = write_live(d, j);
+    if (rc == 0 && j->paged_out)
+        rc = write_paged(d, j, NULL);
     for (size_t i = 0; rc == 0 && i < j->spec.n_labels; i++)
         rc = write_label(d, j->id.key, i, &j->spec.labels[i]);
     return rc;
@@ -208,9 +234,13 @@ static int write_going_on(struct sqlite *d, const struct checkpoint *c)
     struct row r = statement_start(d, UPDATE_LIVE);
     int rc;
 
+    assert(!c->page_out || !c->job->held);
     put_progress(&r, c);
+    row_put_int(&r, c->crashes);
     row_put_int(&r, c->job->id.key);
     rc = expect_change(d, statement_run(&r));
+    if (rc == 0 && c->page_out)
+        rc = write_paged(d, c->job, c);
     if (rc == 0 && c->n_attempts > 0)
         rc = write_attempts(d, c);
     return rc;
@@ -245,12 +275,29 @@ static int write_ended(struct sqlite *d, const struct checkpoint *c)
     return rc;
 }
 
-static int update_released(struct sqlite *d, int64_t key)
+/* 1: it is. Looked at first, because changing it opens all its indexes, and most are in memory. */
+static int is_paged(struct sqlite *d, int64_t key)
 {
-    struct row r = statement_start(d, UPDATE_RELEASED);
+    struct row r CLEANUP_ROW = statement_start(d, SELECT_PAGED);
 
     row_put_int(&r, key);
-    return statement_run(&r);
+    return statement_next(&r);
+}
+
+static int update_released(struct sqlite *d, int64_t key)
+{
+    struct row live = statement_start(d, UPDATE_RELEASED);
+    struct row paged = statement_start(d, RELEASE_PAGED);
+    int rc;
+
+    row_put_int(&live, key);
+    rc = statement_run(&live);
+    if (rc == 0)
+        rc = is_paged(d, key);
+    if (rc <= 0)
+        return rc;
+    row_put_int(&paged, key);
+    return statement_run(&paged);
 }
 
 int sqlite_write_checkpoint(struct sqlite *d, const struct checkpoint *c)
@@ -260,6 +307,8 @@ int sqlite_write_checkpoint(struct sqlite *d, const struct checkpoint *c)
     assert(c->state != JOB_RUNNING);
     d->scratch.n = 0;
     rc = attempts_pack(c->attempts, c->n_attempts, &c->job->spec, &d->scratch);
+    if (rc == 0 && c->job->paged_out)
+        rc = sqlite_write_paged_in(d, c->job->id.key);
     if (rc == 0)
         rc = job_state_ended(c->state) ? write_ended(d, c) : write_going_on(d, c);
     if (rc == 0 && c->result)

@@ -13,6 +13,8 @@ struct sqlite;
 int sqlite_write_job(struct sqlite *d, const struct job *j);
 /* New attempts are put behind the job's own. -ENOENT. */
 int sqlite_write_checkpoint(struct sqlite *d, const struct checkpoint *c);
+/* The job is in memory from now on. */
+int sqlite_write_paged_in(struct sqlite *d, int64_t key);
 int sqlite_write_in_flight(struct sqlite *d, int64_t key);
 /* A new batch. -EEXIST. */
 int sqlite_write_batch(struct sqlite *d, const struct batch *b);

@@ -154,7 +154,8 @@ void store_census_done(struct store_census *c);
 /*
  * Suspends. For the start, before anything else: nothing is in memory, so everything that has not
  * ended is paged out from now on. Due times and deadlines that were written while daemon time was
- * not the wall clock (store_set_clock_offset()) become wall clock times, in the same transaction.
+ * not the wall clock (store_set_clock_offset()) become wall clock times, in the same transaction; so
+ * does the creation of a job with a deadline, which counts from it.
  */
 CO_SUSPENDS int store_take_census(struct store *s, struct store_census *ret);
 /*

@@ -1,8 +1,11 @@
 /* The calls that read. */
+#include "daemon/base/buf.h"
 #include "daemon/base/cleanup.h"
 #include "daemon/store/sqlite_read.h"
 #include "daemon/store/store.h"
 #include "daemon/store/store_internal.h"
+
+#define BATCH_IDS_SLICE 4096 /* read at a time: others wait for it */
 
 struct get_op {
     struct op op;
@@ -160,6 +163,47 @@ int store_get_batch(struct store *s, struct uuid7 id, struct batch *ret)
     if (rc == 0)
         *ret = g.batch;
     return rc;
+}
+
+struct batch_ids_op {
+    struct op op;
+    int64_t batch_key;
+    int64_t from, next;
+    struct uuid7 *ids; /* room for a slice */
+    size_t n;
+};
+
+static int batch_ids_run(struct op *op, struct sqlite *db)
+{
+    struct batch_ids_op *b = CONTAINER_OF(op, struct batch_ids_op, op);
+
+    return sqlite_list_batch_ids(
+            db, b->batch_key, b->from, BATCH_IDS_SLICE, b->ids, &b->n, &b->next);
+}
+
+static const struct op_class batch_ids_class = { .run = batch_ids_run, .reads = true };
+
+int store_batch_ids(struct store *s, int64_t batch_key, struct uuid7 **ret_ids, size_t *ret_n)
+{
+    struct batch_ids_op b = { .batch_key = batch_key };
+    struct buf ids CLEANUP(buf_done) = { 0 };
+    int rc;
+
+    do {
+        rc = buf_reserve(&ids, BATCH_IDS_SLICE * sizeof(*b.ids));
+        if (rc < 0)
+            return rc;
+        b.op = (struct op){ .class = &batch_ids_class };
+        b.ids = (struct uuid7 *)(void *)(ids.data + ids.n);
+        b.from = b.next;
+        rc = worker_run(&s->worker, &b.op);
+        if (rc < 0)
+            return rc;
+        ids.n += b.n * sizeof(*b.ids);
+    } while (b.next);
+    *ret_n = ids.n / sizeof(**ret_ids);
+    *ret_ids = (struct uuid7 *)(void *)TAKE_PTR(ids.data);
+    return 0;
 }
 
 struct list_batches_op {

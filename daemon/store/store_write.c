@@ -5,6 +5,7 @@
 
 #include "daemon/base/cleanup.h"
 #include "daemon/base/failpoint.h"
+#include "daemon/store/sqlite_idempotency.h"
 #include "daemon/store/sqlite_loading.h"
 #include "daemon/store/sqlite_write.h"
 #include "daemon/store/store.h"
@@ -16,8 +17,21 @@
 struct insert_op {
     struct op op;
     struct job *const *jobs;
+    struct store_outcome *outcomes;
     size_t n;
 };
+
+static int insert_job(struct sqlite *db, const struct job *j, struct store_outcome *ret)
+{
+    int rc = 0;
+
+    *ret = (struct store_outcome){ 0 };
+    if (j->spec.idempotency)
+        rc = sqlite_claim_key(db, j->spec.idempotency, j->id, ret);
+    if (rc < 0 || ret->insertion != STORE_INSERTED)
+        return rc;
+    return sqlite_write_job(db, j);
+}
 
 static int insert_run(struct op *op, struct sqlite *db)
 {
@@ -25,7 +39,7 @@ static int insert_run(struct op *op, struct sqlite *db)
     int rc = 0;
 
     for (size_t at = 0; rc == 0 && at < i->n; at++)
-        rc = sqlite_write_job(db, i->jobs[at]);
+        rc = insert_job(db, i->jobs[at], &i->outcomes[at]);
     return rc;
 }
 
@@ -37,10 +51,10 @@ int store_insert(
     struct insert_op i = {
         .op = { .class = &insert_class, .rows = (unsigned)n * ROWS_OF_JOB },
         .jobs = jobs,
+        .outcomes = ret_outcomes,
         .n = n,
     };
 
-    memset(ret_outcomes, 0, n * sizeof(*ret_outcomes));
     return worker_run(&s->worker, &i.op);
 }
 
@@ -49,19 +63,33 @@ struct insert_batch_op {
     const struct batch *batch;
     struct job *const *jobs;
     size_t n;
+    const struct idempotency *idempotency;
+    struct store_outcome outcome;
+    bool waits;   /* the key's batch is being inserted by somebody else */
     size_t at;    /* jobs that are committed */
     size_t slice; /* jobs that this run put behind them */
 };
 
-static int insert_batch_run(struct op *op, struct sqlite *db)
+/* Before the first slice; outcome and waits say whether there will be one. */
+static int insert_batch_begin(struct insert_batch_op *i, struct sqlite *db)
 {
-    struct insert_batch_op *i = CONTAINER_OF(op, struct insert_batch_op, op);
+    int rc = 0;
+
+    i->outcome = (struct store_outcome){ 0 };
+    if (i->idempotency)
+        rc = sqlite_claim_key(db, i->idempotency, i->batch->id, &i->outcome);
+    i->waits = i->outcome.insertion != STORE_INSERTED && loading_hides(db, i->outcome.id.key);
+    if (rc < 0 || i->outcome.insertion != STORE_INSERTED)
+        return rc;
+    return loading_begin(db, i->batch);
+}
+
+static int insert_batch_slice(struct insert_batch_op *i, struct sqlite *db)
+{
     size_t left = i->n - i->at;
     int rc = 0;
 
     i->slice = left < BATCH_SLICE_JOBS ? left : BATCH_SLICE_JOBS;
-    if (i->at == 0)
-        rc = loading_begin(db, i->batch);
     for (size_t j = 0; rc == 0 && j < i->slice; j++)
         rc = sqlite_write_job(db, i->jobs[i->at + j]);
     if (rc == 0 && i->slice == left)
@@ -75,6 +103,16 @@ static int insert_batch_run(struct op *op, struct sqlite *db)
     return rc;
 }
 
+static int insert_batch_run(struct op *op, struct sqlite *db)
+{
+    struct insert_batch_op *i = CONTAINER_OF(op, struct insert_batch_op, op);
+    int rc = i->at == 0 ? insert_batch_begin(i, db) : 0;
+
+    if (rc < 0 || i->outcome.insertion != STORE_INSERTED)
+        return rc;
+    return insert_batch_slice(i, db);
+}
+
 static bool insert_batch_settle(struct op *op, struct sqlite *db, int rc)
 {
     struct insert_batch_op *i = CONTAINER_OF(op, struct insert_batch_op, op);
@@ -83,6 +121,9 @@ static bool insert_batch_settle(struct op *op, struct sqlite *db, int rc)
         loading_drop(db, i->batch->id.key);
         return false;
     }
+    /* The insertion that it waits for is in the queue too, or being dropped: each turn makes progress. */
+    if (i->outcome.insertion != STORE_INSERTED)
+        return i->waits;
     i->at += i->slice;
     if (i->at < i->n)
         return true;
@@ -108,12 +149,13 @@ int store_insert_batch(struct store *s, const struct batch *b, struct job *const
         .batch = b,
         .jobs = jobs,
         .n = n,
+        .idempotency = idempotency,
     };
+    int rc = worker_run(&s->worker, &i.op);
 
-    (void)idempotency;
-    *ret = (struct store_outcome){ 0 };
-
-    return worker_run(&s->worker, &i.op);
+    if (rc == 0)
+        *ret = i.outcome;
+    return rc;
 }
 
 struct checkpoint_op {
@@ -200,6 +242,34 @@ int store_mark_in_flight(struct store *s, const int64_t *keys, size_t n)
     memcpy(i->keys, keys, n * sizeof(*keys));
     worker_post(&s->worker, &i->op);
     return 0;
+}
+
+struct forget_keys_op {
+    struct op op;
+    int64_t before_us;
+    bool more;
+};
+
+static int forget_keys_run(struct op *op, struct sqlite *db)
+{
+    struct forget_keys_op *f = CONTAINER_OF(op, struct forget_keys_op, op);
+    int rc = sqlite_forget_keys(db, f->before_us);
+
+    f->more = rc > 0;
+    return rc < 0 ? rc : 0;
+}
+
+static const struct op_class forget_keys_class = { .run = forget_keys_run };
+
+int store_forget_keys(struct store *s, int64_t before_us)
+{
+    struct forget_keys_op f = {
+        .op = { .class = &forget_keys_class, .rows = FORGET_SLICE },
+        .before_us = before_us,
+    };
+    int rc = worker_run(&s->worker, &f.op);
+
+    return rc < 0 ? rc : f.more;
 }
 
 struct update_batch_op {

@@ -11,12 +11,12 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "daemon/base/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/failpoint.h"
+#include "daemon/base/thread.h"
 #include "daemon/co/info.h"
 #include "daemon/co/scope.h"
 #include "daemon/store/bodies.h"
@@ -414,7 +414,6 @@ static void *worker_main(void *arg)
 
 int worker_start(struct worker *w, const struct worker_options *options)
 {
-    sigset_t all, before;
     int rc;
 
     *w = (struct worker){
@@ -426,16 +425,10 @@ int worker_start(struct worker *w, const struct worker_options *options)
     rc = mailbox_init(&w->mailbox);
     if (rc < 0)
         return rc;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = -pthread_create(&w->thread, NULL, worker_main, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc < 0) {
+    rc = thread_start(&w->thread, "store", worker_main, w);
+    if (rc < 0)
         mailbox_done(&w->mailbox);
-        return rc;
-    }
-    pthread_setname_np(w->thread, "store");
-    return 0;
+    return rc;
 }
 
 void worker_stop(struct worker *w)

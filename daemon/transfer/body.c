@@ -12,7 +12,7 @@
 #include "daemon/co/co.h"
 #include "daemon/model/job.h"
 
-#define FIRST_BYTES 2048 /* of a body whose length nobody said */
+#define WHOLE_BYTES 2048 /* a body of which so much is expected has its room at once */
 
 void body_sink_init(
         struct body_sink *s, struct body_space *space, const char *file, int64_t max_bytes)
@@ -42,19 +42,18 @@ static void sink_forget_memory(struct body_sink *s)
 /* Room for `n` bytes in all. 0: it is to be a file. */
 static int sink_reserve(struct body_sink *s, size_t n)
 {
-    size_t capacity = s->capacity       ? s->capacity * 2
-                      : s->expected > 0 ? (size_t)s->expected
-                                        : FIRST_BYTES;
+    size_t most = s->expected >= (int64_t)n ? (size_t)s->expected : BODY_INLINE_MAX_BYTES;
+    size_t capacity = s->capacity * 2;
     char *data;
 
     if (n > BODY_INLINE_MAX_BYTES || s->expected > BODY_INLINE_MAX_BYTES)
         return 0;
     if (n <= s->capacity)
         return 1;
+    if (most <= WHOLE_BYTES || capacity > most)
+        capacity = most;
     if (capacity < n)
         capacity = n;
-    if (capacity > BODY_INLINE_MAX_BYTES)
-        capacity = BODY_INLINE_MAX_BYTES;
     if (!space_take(s->space, capacity - s->capacity))
         return 0;
     data = realloc(s->data, capacity);
@@ -68,29 +67,62 @@ static int sink_reserve(struct body_sink *s, size_t n)
     return 1;
 }
 
+bool body_is_full(int rc)
+{
+    return rc == -ENOSPC || rc == -EDQUOT;
+}
+
+static bool space_grows(struct body_space *space, int rc)
+{
+    return body_is_full(rc) && space->more_space && space->more_space(space->more_space_arg);
+}
+
+static int sink_write_some(struct body_sink *s, const char *data, size_t n, size_t *ret)
+{
+    ssize_t written;
+
+    do
+        written = write(s->fd, data, n);
+    while (written < 0 && errno == EINTR);
+    if (written < 0)
+        return errno == EFBIG ? -ENOSPC : -errno; /* -EFBIG is for max_bytes */
+    *ret = (size_t)written;
+    return 0;
+}
+
 static int sink_write(struct body_sink *s, const char *data, size_t n)
 {
-    while (n > 0) {
-        ssize_t written = write(s->fd, data, n);
+    bool again = false;
 
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return -errno;
+    while (n > 0) {
+        size_t written = 0;
+        int rc = sink_write_some(s, data, n, &written);
+
+        if (rc < 0 && (again || !space_grows(s->space, rc)))
+            return rc;
+        again = rc < 0;
         data += written;
-        n -= (size_t)written;
+        n -= written;
     }
     return 0;
+}
+
+static int sink_open(struct body_sink *s)
+{
+    s->fd = openat(s->space->directory_fd, s->file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    return s->fd < 0 ? -errno : 0;
 }
 
 /* What is in memory so far becomes the beginning of the file. */
 static int sink_spill(struct body_sink *s)
 {
     char *data CLEANUP(cleanup_free) = NULL;
+    int rc = sink_open(s);
 
-    s->fd = openat(s->space->directory_fd, s->file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (s->fd < 0)
-        return -errno;
+    if (rc < 0 && space_grows(s->space, rc))
+        rc = sink_open(s);
+    if (rc < 0)
+        return rc;
     data = s->data;
     sink_forget_memory(s);
     return sink_write(s, data, (size_t)s->bytes);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,10 @@ struct body;
 struct body_space {
     _Atomic int64_t free_bytes;
     int directory_fd;
+    /* The disk is full: true when something was given up, and it is worth another try. Any thread;
+     * NULL: there is nothing to give up. */
+    bool (*more_space)(void *arg);
+    void *more_space_arg;
 };
 
 struct body_sink {
@@ -33,6 +38,8 @@ struct body_sink {
 
 void body_sink_init(
         struct body_sink *s, struct body_space *space, const char *file, int64_t max_bytes);
+/* Whether an error of these calls says that the disk, or what we may have of it, is full. */
+bool body_is_full(int rc);
 /* -EFBIG: only what made max_bytes full was taken. -ENOMEM, or -errno of the file. */
 int body_sink_add(struct body_sink *s, const void *data, size_t n);
 /* Suspends, when there is a file: it and its directory are synced. Hands over to *ret; `s` is empty then. */

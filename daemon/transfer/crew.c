@@ -8,12 +8,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "daemon/base/list.h"
+#include "daemon/base/thread.h"
 #include "daemon/co/task.h"
 #include "daemon/transfer/flight.h"
 
@@ -129,22 +129,12 @@ static void *seat_main(void *arg)
     return NULL;
 }
 
-/* Signals are the main thread's. */
 static int seat_start_thread(struct seat *s)
 {
-    char name[16];
-    sigset_t all, old;
-    int rc;
+    char name[32];
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    rc = pthread_create(&s->thread, NULL, seat_main, s);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (rc != 0)
-        return -rc;
-    snprintf(name, sizeof(name), "%s-%u", s->carrier->type->name, s->crew->n_seats % 1000000);
-    pthread_setname_np(s->thread, name);
-    return 0;
+    snprintf(name, sizeof(name), "%s-%u", s->carrier->type->name, s->crew->n_seats);
+    return thread_start(&s->thread, name, seat_main, s);
 }
 
 static void seat_free(struct seat *s)

@@ -19,7 +19,6 @@
 #include "daemon/base/clock.h"
 #include "daemon/transfer/easy.h"
 #include "daemon/transfer/flight.h"
-#include "daemon/transfer/head.h"
 #include "daemon/transfer/outcome.h"
 #include "daemon/transfer/sockets.h"
 
@@ -41,7 +40,6 @@ struct drive {
     int kept[SOCKETS_MAX]; /* the connections that idle */
     unsigned n_kept;
     int64_t names_us; /* when old names were last forgotten */
-    char scratch[HEAD_SCRATCH];
 };
 
 static void drive_forget_wait(struct drive *d, int fd)
@@ -151,7 +149,7 @@ static int drive_open_multi(struct drive *d)
 static int drive_open_easy(struct drive *d)
 {
     if (!d->easy) {
-        d->easy = easy_new(&d->home, d->scratch, d->options.connect_timeout_us);
+        d->easy = easy_new(&d->home, NULL, d->options.connect_timeout_us);
         if (d->easy && d->options.authorities)
             easy_set_authorities(d->easy, d->options.authorities, d->options.authorities_bytes);
     }
@@ -278,7 +276,6 @@ void drive_run(struct drive *d, struct flight *f)
         drive_keep(d);
     curl_multi_remove_handle(d->multi, d->easy->curl);
     easy_conclude(d->easy, code);
-    explicit_bzero(d->scratch, sizeof(d->scratch));
     if (code != CURLE_OK)
         drive_drop_easy(d);
 }

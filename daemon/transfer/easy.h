@@ -14,16 +14,17 @@ struct socket_home;
 struct easy {
     struct list idle; /* in the pump's pool */
     CURL *curl;
+    CURLU *origin; /* of the exchange's URL */
     struct socket_home *sockets;
-    char *scratch;            /* HEAD_SCRATCH bytes, shared by the handles of a thread */
     struct flight *flight;    /* NULL: idle */
     struct curl_slist *lines; /* of the request's header, in one block; NULL: the default ones */
     struct curl_slist pin;
     char text[CURL_ERROR_SIZE];
 };
 
-/* NULL: no memory. What it is given outlives it; `sockets` the connections, too. */
-struct easy *easy_new(struct socket_home *sockets, char *scratch, int64_t connect_timeout_us);
+/* NULL: no memory. What it is given outlives it; `sockets` the connections, too. `share`: of the
+ * handles of a thread, or NULL. */
+struct easy *easy_new(struct socket_home *sockets, CURLSH *share, int64_t connect_timeout_us);
 /* The certificates of the authorities, in PEM, instead of those in the file that libcurl knows. Not copied. */
 void easy_set_authorities(struct easy *e, const void *pem, size_t n);
 void easy_free(struct easy *e);

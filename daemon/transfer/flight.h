@@ -33,17 +33,27 @@ struct record {
     unsigned n_sends;    /* 1: the request was let go */
     unsigned n_lines;    /* of all headers, interim answers and trailers too */
     int64_t header_bytes;
+    size_t header_room;     /* of answer->headers, see blob_reserve() */
     int64_t content_length; /* -1: none */
     bool framing;           /* the line before was about the length of the body */
+    bool directs;           /* it has a Location or a Retry-After */
     bool headers_ended;     /* of the final answer */
     bool stopped;           /* by us, on demand */
     bool resent;            /* libcurl was about to send it again by itself */
     bool too_large;
     bool blocked;       /* `peer` is refused by the rules */
     int failed;         /* -errno of memory, disk or descriptors */
+    bool full;          /* it was the disk, and that has no space left */
     const char *bad;    /* what is wrong with the answer */
     union address peer; /* the last one that was tried; family 0: none */
 };
+
+/* body_sink_add() failed. */
+static inline void record_body_failed(struct record *r, int rc)
+{
+    r->failed = rc;
+    r->full = body_is_full(rc);
+}
 
 struct flight {
     /* The caller's. */
@@ -53,7 +63,7 @@ struct flight {
     struct co_loop *home;
     struct co_event landed; /* every mail is back */
     struct pump *pump;
-    uint64_t origin;   /* for a crew: a number that stands for it */
+    uint64_t origin;   /* a number that stands for it */
     struct seat *seat; /* of a crew; NULL: none has it. The crew's lock is over it */
     struct list node;  /* of those that are to start, or to be sent home */
     struct mail start, stop;

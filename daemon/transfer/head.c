@@ -2,7 +2,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/transfer/flight.h"
@@ -42,6 +41,8 @@ static bool head_take_status(struct flight *f, const char *line, size_t n)
         status = status * 10 + (unsigned)(*p++ - '0');
     a->status = status;
     blob_done(&f->answer->headers);
+    f->record.header_room = 0;
+    f->record.directs = false;
     f->record.content_length = -1;
     if (status == 101)
         return head_refuse(f, "it switches the protocol (101), and nobody asked it to");
@@ -72,51 +73,62 @@ static bool head_take_length(struct flight *f, const char *value)
 static bool head_unfold(struct flight *f, const char *text, size_t n)
 {
     struct blob *headers = &f->answer->headers;
-    char *data;
+    int rc;
 
     if (headers->n == 0)
         return head_refuse(f, "its header begins with a folded line");
     if (f->record.framing)
         return head_refuse(f, "its Content-Length or Transfer-Encoding is folded");
-    data = realloc(headers->data, headers->n + n + 1);
-    if (!data)
-        return head_fail(f, -ENOMEM);
-    data[headers->n - 1] = ' ';
-    memcpy(data + headers->n, text, n);
-    data[headers->n + n] = '\0';
-    headers->data = data;
+    rc = blob_reserve(headers, &f->record.header_room, n + 1);
+    if (rc < 0)
+        return head_fail(f, rc);
+    headers->data[headers->n - 1] = ' ';
+    memcpy(headers->data + headers->n, text, n);
     headers->n += n + 1;
+    headers->data[headers->n - 1] = '\0';
     return true;
 }
 
-static bool head_take_field(struct flight *f, const char *line, size_t n, char *scratch)
+static bool head_is(const char *name, size_t n, const char *known)
 {
-    const char *colon = memchr(line, ':', n);
-    size_t n_name = colon ? (size_t)(colon - line) : 0, n_value;
-    char *name = scratch, *value = scratch + n_name + 1;
-    bool length;
+    return n == strlen(known) && memcmp(name, known, n) == 0;
+}
+
+/* What the exchange itself goes by. */
+static bool head_note(struct flight *f, const char *name, size_t n, const char *value)
+{
+    struct record *r = &f->record;
+    bool length = head_is(name, n, "content-length");
+
+    r->framing = length || head_is(name, n, "transfer-encoding");
+    r->directs = r->directs || head_is(name, n, "location") || head_is(name, n, "retry-after");
+    return !length || head_take_length(f, value);
+}
+
+static bool head_take_field(struct flight *f, const char *line, size_t n)
+{
+    struct blob *headers = &f->answer->headers;
+    const char *colon = memchr(line, ':', n), *value, *end = line + n;
+    size_t n_name;
+    char *name;
     int rc;
 
     if (!colon)
         return head_refuse(f, "a line of its header has no colon");
-    while (n_name > 0 && isblank((unsigned char)line[n_name - 1]))
+    for (n_name = (size_t)(colon - line); n_name > 0 && isblank((unsigned char)line[n_name - 1]);)
         n_name--;
     if (n_name == 0)
         return head_refuse(f, "a line of its header has no name");
+    for (value = colon + 1; value < end && isblank((unsigned char)*value);)
+        value++;
+    rc = pack_header_n(headers, &f->record.header_room, line, n_name, value, (size_t)(end - value));
+    if (rc < 0)
+        return head_fail(f, rc);
+    value = headers->data + headers->n - (end - value) - 1;
+    name = (char *)value - n_name - 1;
     for (size_t i = 0; i < n_name; i++)
-        name[i] = (char)tolower((unsigned char)line[i]);
-    name[n_name] = '\0';
-    for (colon++; colon < line + n && isblank((unsigned char)*colon);)
-        colon++;
-    n_value = (size_t)(line + n - colon);
-    memcpy(value, colon, n_value);
-    value[n_value] = '\0';
-    length = strcmp(name, "content-length") == 0;
-    f->record.framing = length || strcmp(name, "transfer-encoding") == 0;
-    if (length && !head_take_length(f, value))
-        return false;
-    rc = pack_header(&f->answer->headers, name, value);
-    return rc == 0 || head_fail(f, rc);
+        name[i] = (char)tolower((unsigned char)name[i]);
+    return head_note(f, name, n_name, value);
 }
 
 static bool head_take_end(struct flight *f)
@@ -128,7 +140,7 @@ static bool head_take_end(struct flight *f)
     return true;
 }
 
-bool head_take(struct flight *f, const char *line, size_t n, char *scratch)
+bool head_take(struct flight *f, const char *line, size_t n)
 {
     struct record *r = &f->record;
 
@@ -155,5 +167,5 @@ bool head_take(struct flight *f, const char *line, size_t n, char *scratch)
         }
         return head_unfold(f, line, n);
     }
-    return head_take_field(f, line, n, scratch);
+    return head_take_field(f, line, n);
 }

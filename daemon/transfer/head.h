@@ -8,7 +8,6 @@ struct flight;
 
 #define HEAD_MAX_BYTES 65536
 #define HEAD_MAX_LINES 128
-#define HEAD_SCRATCH   (HEAD_MAX_BYTES + 2)
 
-/* `scratch` has room for HEAD_SCRATCH bytes. False: the record says why the exchange must stop. */
-bool head_take(struct flight *f, const char *line, size_t n, char *scratch);
+/* False: the record says why the exchange must stop. */
+bool head_take(struct flight *f, const char *line, size_t n);

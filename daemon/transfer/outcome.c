@@ -238,7 +238,7 @@ static enum failure outcome_failure(
     if (r->stopped)
         return FAILURE_CANCELLED;
     if (r->failed)
-        return FAILURE_INTERNAL;
+        return r->full ? FAILURE_STORAGE_FULL : FAILURE_INTERNAL;
     if (r->blocked)
         return FAILURE_BLOCKED_ADDRESS;
     if (r->bad)
@@ -360,6 +360,8 @@ static void outcome_fail_rest(
         address_format_host(&r->peer, host);
         outcome_fail(a, failure, a->reached, safe, "%s may not be called (%s)", host,
                 egress_refusal(f->egress, &r->peer.any) ?: "refused");
+    } else if (failure == FAILURE_STORAGE_FULL) {
+        outcome_record_failed(f);
     } else if (failure == FAILURE_INTERNAL) {
         outcome_fail(a, failure, a->reached, safe, "the daemon could not do it: %s",
                 r->failed ? strerrordesc_np(-r->failed) : text);
@@ -438,10 +440,16 @@ void outcome_record_late(struct flight *f)
 
 void outcome_record_failed(struct flight *f)
 {
+    const struct record *r = &f->record;
     struct attempt *a = &f->answer->attempt;
+    bool safe = r->n_sends == 0 || f->x->idempotent;
 
-    outcome_fail(a, FAILURE_INTERNAL, a->reached, f->record.n_sends == 0 || f->x->idempotent,
-            "the daemon could not do it: %s", strerrordesc_np(-f->record.failed));
+    if (r->full)
+        outcome_fail(a, FAILURE_STORAGE_FULL, a->reached, safe,
+                "the answer's body could not be stored: %s", strerrordesc_np(-r->failed));
+    else
+        outcome_fail(a, FAILURE_INTERNAL, a->reached, safe, "the daemon could not do it: %s",
+                strerrordesc_np(-r->failed));
 }
 
 void outcome_record_lost(struct flight *f, const char *how)

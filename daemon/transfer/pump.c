@@ -14,17 +14,16 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "daemon/base/clock.h"
 #include "daemon/base/heap.h"
 #include "daemon/base/loop.h"
+#include "daemon/base/thread.h"
 #include "daemon/co/task.h"
 #include "daemon/transfer/easy.h"
 #include "daemon/transfer/flight.h"
-#include "daemon/transfer/head.h"
 #include "daemon/transfer/outcome.h"
 #include "daemon/transfer/sockets.h"
 
@@ -45,6 +44,7 @@ struct pump {
     bool has_mail;
     bool running, quitting;
     CURLM *multi;
+    CURLSH *share; /* TLS sessions: each handle would have room for its own, and resume few */
     struct loop_timer timer;
     int64_t armed_us;  /* when the timer fires; NO_TIME: it is not set */
     int64_t wanted_us; /* when libcurl wants to be called; NO_TIME: not at all */
@@ -59,7 +59,6 @@ struct pump {
     bool idle_armed;
     int64_t idle_since_us;
     int64_t names_us; /* when old names were last forgotten */
-    char scratch[HEAD_SCRATCH];
 };
 
 /* libcurl's timer: 0 is "soon", never "here". */
@@ -118,6 +117,15 @@ static int pump_open_multi(struct pump *p)
     return 0;
 }
 
+static int pump_open_share(struct pump *p)
+{
+    p->share = curl_share_init();
+    if (!p->share ||
+            curl_share_setopt(p->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) != CURLSHE_OK)
+        return -ENOMEM;
+    return 0;
+}
+
 static void pump_free_handles(struct pump *p)
 {
     while (!list_empty(&p->handles))
@@ -167,7 +175,7 @@ static struct easy *pump_take_handle(struct pump *p)
     struct list *node = list_pop(&p->handles);
 
     if (!node)
-        return easy_new(&p->sockets.home, p->scratch, p->options.connect_timeout_us);
+        return easy_new(&p->sockets.home, p->share, p->options.connect_timeout_us);
     p->n_handles--;
     return list_entry(node, struct easy, idle);
 }
@@ -429,23 +437,15 @@ static void *pump_main(void *arg)
     return NULL;
 }
 
-/* Signals are the main thread's. */
 static int pump_start_thread(struct pump *p)
 {
-    char name[16];
-    sigset_t all, old;
+    char name[32];
     int rc;
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    rc = pthread_create(&p->thread, NULL, pump_main, p);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (rc != 0)
-        return -rc;
-    p->running = true;
     snprintf(name, sizeof(name), "transfer-%u", p->options.number);
-    pthread_setname_np(p->thread, name);
-    return 0;
+    rc = thread_start(&p->thread, name, pump_main, p);
+    p->running = rc == 0;
+    return rc;
 }
 
 int pump_new(const struct pump_options *options, struct pump **ret)
@@ -470,6 +470,8 @@ int pump_new(const struct pump_options *options, struct pump **ret)
         loop_watch_init(&p->mail_ready, p->loop, p->mailbox.event_fd, pump_mail_ready);
         rc = loop_watch_set(&p->mail_ready, LOOP_READ);
     }
+    if (rc == 0)
+        rc = pump_open_share(p);
     if (rc == 0)
         rc = pump_open_multi(p);
     if (rc == 0)
@@ -496,6 +498,8 @@ struct pump *pump_free(struct pump *p)
     pump_free_handles(p);
     if (p->multi)
         curl_multi_cleanup(p->multi);
+    if (p->share)
+        curl_share_cleanup(p->share);
     loop_timer_stop(&p->timer);
     loop_timer_stop(&p->idle);
     loop_watch_done(&p->mail_ready);

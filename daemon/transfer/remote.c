@@ -245,7 +245,7 @@ static int remote_take_body(struct remote *r, struct wire_view *v)
         return -EPROTO;
     if (rc == 0)
         return 0;
-    f->record.failed = rc;
+    record_body_failed(&f->record, rc);
     return remote_stop(r);
 }
 
@@ -276,6 +276,7 @@ static bool remote_may_fail(const struct remote *r, enum failure failure)
     case FAILURE_UNEXPECTED_STATUS:
     case FAILURE_DEADLINE_EXCEEDED:
     case FAILURE_DAEMON_CRASHED:
+    case FAILURE_STORAGE_FULL:
     case FAILURE_MAX:
         break;
     }

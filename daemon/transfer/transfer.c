@@ -121,6 +121,8 @@ int transfer_new(struct loop *main_loop, const struct transfer_options *options,
     t->options = *options;
     t->egress = egress_ref(e);
     t->space.directory_fd = options->body_directory_fd;
+    t->space.more_space = options->more_space;
+    t->space.more_space_arg = options->more_space_arg;
     atomic_init(&t->space.free_bytes, options->body_memory_bytes);
     t->curl = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
     rc = t->curl ? resolver_new(main_loop, &resolving, &t->resolver) : -ENOMEM;
@@ -187,6 +189,25 @@ void answer_done(struct answer *a)
     *a = (struct answer){ 0 };
 }
 
+/* What an exchange needs until it is under way. Not on a task's stack, which keeps what it touched. */
+struct route {
+    struct target target;
+    struct resolved resolved;
+    const struct egress *egress;
+    struct attempt *attempt;
+    char *pin; /* owned */
+    int rc;
+};
+
+static void route_free(struct route *r)
+{
+    if (r)
+        free(r->pin);
+    free(r);
+}
+
+CLEANUP_DEFINE(struct route, route_free, cleanup_route)
+
 static uint64_t transfer_hash(const struct target *target)
 {
     uint64_t hash = table_hash_bytes(target->host, strlen(target->host));
@@ -195,11 +216,11 @@ static uint64_t transfer_hash(const struct target *target)
 }
 
 /* The thread that the origin's connections are on, unless it is far busier than another. */
-static struct berth *transfer_choose(struct transfer *t, const struct target *target)
+static struct berth *transfer_choose(struct transfer *t, uint64_t origin)
 {
     struct berth *usual, *least = &t->pumps[0];
 
-    usual = &t->pumps[transfer_hash(target) % t->n_pumps];
+    usual = &t->pumps[origin % t->n_pumps];
     for (unsigned i = 1; i < t->n_pumps; i++)
         if (t->pumps[i].active < least->active)
             least = &t->pumps[i];
@@ -274,6 +295,16 @@ static int transfer_pin(const struct target *t, const struct resolved *resolved,
     return 0;
 }
 
+/* On the loop's own stack: printing addresses takes a page of it. */
+static void route_vet_and_pin(void *arg)
+{
+    struct route *r = arg;
+
+    r->rc = transfer_vet_resolved(r->egress, &r->target, &r->resolved, r->attempt);
+    if (r->rc == 0)
+        r->rc = transfer_pin(&r->target, &r->resolved, &r->pin);
+}
+
 static void resolved_set_local(struct resolved *ret)
 {
     ret->n = 0;
@@ -308,12 +339,11 @@ static int transfer_lookup_failed(const struct exchange *x, const struct target 
 }
 
 /* Suspends. 0: where to connect is known and vetted; 1: the attempt says why not. */
-CO_SUSPENDS static int transfer_resolve(
-        struct transfer *t, const struct target *target, struct flight *f)
+CO_SUSPENDS static int transfer_resolve(struct transfer *t, struct route *r, struct flight *f)
 {
+    const struct target *target = &r->target;
     struct attempt *a = &f->answer->attempt;
     const char *why = "";
-    struct resolved resolved;
     struct co_scope scope;
     int64_t begun_ns;
     int rc;
@@ -321,11 +351,11 @@ CO_SUSPENDS static int transfer_resolve(
     if (target->literal)
         return transfer_vet_literal(f->egress, target, a);
     if (egress_host_is_local(target->host)) {
-        resolved_set_local(&resolved);
+        resolved_set_local(&r->resolved);
     } else {
         begun_ns = clock_mono_ns();
         co_scope_open(&scope, f->x->deadline_ns, 0);
-        rc = resolver_lookup(t->resolver, target->host, &resolved, &why);
+        rc = resolver_lookup(t->resolver, target->host, &r->resolved, &why);
         rc = co_scope_close(&scope, rc);
         f->dns_us = (clock_mono_ns() - begun_ns) / CLOCK_NS_PER_US;
         a->reached = PHASE_DNS;
@@ -333,8 +363,27 @@ CO_SUSPENDS static int transfer_resolve(
         if (rc < 0)
             return transfer_lookup_failed(f->x, target, a, rc, why);
     }
-    rc = transfer_vet_resolved(f->egress, target, &resolved, a);
-    return rc != 0 ? rc : transfer_pin(target, &resolved, &f->pin);
+    r->egress = f->egress;
+    r->attempt = a;
+    co_on_loop(route_vet_and_pin, r);
+    f->pin = TAKE_PTR(r->pin);
+    return r->rc;
+}
+
+/* Suspends. 0: the origin's number is known, and it may be called; 1: the attempt says why not. */
+CO_SUSPENDS static int transfer_find(struct transfer *t, struct flight *f)
+{
+    struct route *r CLEANUP(cleanup_route) = calloc(1, sizeof(*r));
+
+    if (!r)
+        return -ENOMEM;
+    if (target_parse(f->x->url, &r->target) < 0) {
+        outcome_fail(&f->answer->attempt, FAILURE_INTERNAL, PHASE_NONE, true,
+                "\"%s\" is not a canonical URL", f->x->url);
+        return 1;
+    }
+    f->origin = transfer_hash(&r->target);
+    return transfer_resolve(t, r, f);
 }
 
 static void berth_send(struct berth *b)
@@ -366,10 +415,9 @@ CO_SUSPENDS static void flight_await_stopped(struct flight *f)
 }
 
 /* Suspends. */
-CO_SUSPENDS static int transfer_pump(
-        struct transfer *t, const struct target *target, struct flight *f)
+CO_SUSPENDS static int transfer_pump(struct transfer *t, struct flight *f)
 {
-    struct berth *berth = transfer_choose(t, target);
+    struct berth *berth = transfer_choose(t, f->origin);
     int rc;
 
     berth->active++;
@@ -399,10 +447,9 @@ CO_SUSPENDS static int transfer_await_turn(struct crew *c, struct flight *f)
 }
 
 /* Suspends. */
-CO_SUSPENDS static int transfer_execute(
-        struct crew *c, const struct target *target, struct flight *f)
+CO_SUSPENDS static int transfer_execute(struct crew *c, struct flight *f)
 {
-    int rc = crew_start(c, f, transfer_hash(target));
+    int rc = crew_start(c, f, f->origin);
 
     if (rc < 0) {
         f->record.failed = rc;
@@ -427,14 +474,13 @@ CO_SUSPENDS static int transfer_execute(
 }
 
 /* Suspends. The flight is back when this returns, whatever it returns. */
-CO_SUSPENDS static int transfer_fly(
-        struct transfer *t, const struct target *target, struct flight *f)
+CO_SUSPENDS static int transfer_fly(struct transfer *t, struct flight *f)
 {
     struct crew *c = t->crews[f->x->executor];
 
     f->home = co_current();
     co_event_init(&f->landed);
-    return c ? transfer_execute(c, target, f) : transfer_pump(t, target, f);
+    return c ? transfer_execute(c, f) : transfer_pump(t, f);
 }
 
 /* Suspends. What came of the body is the caller's, unless the exchange was stopped or we failed. */
@@ -444,7 +490,8 @@ CO_SUSPENDS static int transfer_finish_body(struct flight *f)
     enum failure failure = a->error.failure;
     int rc;
 
-    if (failure == FAILURE_CANCELLED || failure == FAILURE_INTERNAL || a->status == 0) {
+    if (failure == FAILURE_CANCELLED || failure == FAILURE_INTERNAL ||
+            failure == FAILURE_STORAGE_FULL || a->status == 0) {
         body_sink_drop(&f->body);
         return 0;
     }
@@ -456,8 +503,9 @@ CO_SUSPENDS static int transfer_finish_body(struct flight *f)
             outcome_fail(a, FAILURE_CANCELLED, a->reached, f->x->idempotent,
                     "the exchange was cancelled");
         else
-            outcome_fail(a, FAILURE_INTERNAL, a->reached, f->x->idempotent,
-                    "the answer's body could not be stored: %s", strerrordesc_np(-rc));
+            outcome_fail(a, body_is_full(rc) ? FAILURE_STORAGE_FULL : FAILURE_INTERNAL, a->reached,
+                    f->x->idempotent, "the answer's body could not be stored: %s",
+                    strerrordesc_np(-rc));
     }
     return rc == -ECANCELED ? rc : 0;
 }
@@ -491,16 +539,10 @@ static struct flight *flight_new(
 int transfer_run(struct transfer *t, const struct exchange *x, struct answer *ret)
 {
     struct flight *f CLEANUP(cleanup_flight) = NULL;
-    struct target target;
     int rc, stopped;
 
     *ret = (struct answer){ 0 };
     outcome_init(&ret->attempt);
-    if (target_parse(x->url, &target) < 0) {
-        outcome_fail(&ret->attempt, FAILURE_INTERNAL, PHASE_NONE, true,
-                "\"%s\" is not a canonical URL", x->url);
-        return 0;
-    }
     if (co_cancelled()) {
         outcome_fail(
                 &ret->attempt, FAILURE_CANCELLED, PHASE_NONE, true, "the exchange was cancelled");
@@ -509,10 +551,10 @@ int transfer_run(struct transfer *t, const struct exchange *x, struct answer *re
     f = flight_new(t, x, ret);
     if (!f)
         return -ENOMEM;
-    rc = transfer_resolve(t, &target, f);
+    rc = transfer_find(t, f);
     if (rc != 0)
         return rc < 0 ? rc : 0;
-    rc = transfer_fly(t, &target, f);
+    rc = transfer_fly(t, f);
     stopped = transfer_finish_body(f);
     return rc < 0 ? rc : stopped;
 }

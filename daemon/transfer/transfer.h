@@ -29,6 +29,10 @@ struct transfer_options {
     unsigned executor_threads, executor_processes;
     int64_t body_memory_bytes; /* of all bodies being received; past it they go to files at once */
     int body_directory_fd;     /* where the files go; the caller's, stays open */
+    /* The disk is full when one is written: true when space was freed, and it is tried once more.
+     * Any thread; it may block. NULL: there is none to free. */
+    bool (*more_space)(void *arg);
+    void *more_space_arg;
     const char *name_servers; /* "127.0.0.1:5300,…" instead of those of resolv.conf; NULL: those */
 };
 

@@ -10,11 +10,13 @@ from typing import NamedTuple
 
 import usage
 from origin import FILE_BYTES
+from tests.fixture import config
 from tests.fixture.daemon import Daemon
 
 BULK_SECONDS = 180
 POLL_SECONDS = 0.005
 PAGE = 1000
+LINES = 100000  # api.max_lines
 
 
 class Bulk(NamedTuple):
@@ -28,15 +30,16 @@ class Bulk(NamedTuple):
 
 
 @contextlib.contextmanager
-def fresh_daemon(binary, parent):
-    """The daemon with empty state under `parent`; stopped and removed after the block."""
+def fresh_daemon(binary, parent, settings=None):
+    """The daemon with empty state under `parent`, `settings` over the bench's own, group by group;
+    stopped and removed after the block."""
     os.environ['BAEDALD'] = binary
     state = tempfile.mkdtemp(prefix='bench-state-', dir=parent)
-    daemon = Daemon({
+    daemon = Daemon(config.merge({
         'store': {'directory': state, 'durability': 'full'},
         'lanes': [{'origin': 'default', 'concurrency': 32}],
         'egress': {'allow': ['127.0.0.0/8']},
-    })
+    }, settings or {}))
     try:
         yield daemon.start()
     finally:
@@ -85,6 +88,31 @@ def accepted_ids(lines):
     return [result['id'] for result in results]
 
 
+def post_lines(client, body):
+    """POSTs NDJSON; the lines of the answer, unread."""
+    reply = client.post('/v1/jobs', body, {'Content-Type': 'application/x-ndjson'})
+    if reply.status != 200:
+        raise RuntimeError('POST /v1/jobs: %r' % reply)
+    return reply.body.splitlines()
+
+
+class Accepted(NamedTuple):
+    """Jobs that were submitted in as few POSTs as there may be."""
+    ids: list
+    seconds: float  # in these POSTs
+
+
+def submit_copies(client, line, jobs):
+    """The same job so many times. The answers are read when all of them are there."""
+    answers, seconds = [], 0
+    while len(answers) < jobs:
+        body = line * min(LINES, jobs - len(answers))
+        begun = time.monotonic()
+        answers += post_lines(client, body)
+        seconds += time.monotonic() - begun
+    return Accepted(accepted_ids(answers), seconds)
+
+
 def run_bulk(daemon, urls, jobs):
     lines = ['{"kind":"fetch","url":"%s"}\n' % url for url in urls]
     body = ''.join(lines[i % len(lines)] for i in range(jobs)).encode()
@@ -92,11 +120,8 @@ def run_bulk(daemon, urls, jobs):
     pid = daemon.process.pid
     cpu = usage.cpu_seconds(pid)
     begun = time.monotonic()
-    reply = client.post('/v1/jobs', body, {'Content-Type': 'application/x-ndjson'})
+    answers = post_lines(client, body)
     accepted = time.monotonic()
-    if reply.status != 200:
-        raise RuntimeError('POST /v1/jobs: %r' % reply)
-    answers = reply.body.splitlines()
     await_all(client, accepted_ids(answers[-len(urls):]))
     ended = time.monotonic()
     return Bulk(jobs, accepted - begun, ended - begun, usage.cpu_seconds(pid) - cpu,

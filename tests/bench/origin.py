@@ -3,10 +3,12 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 from usage import cpu_seconds
 
@@ -42,6 +44,7 @@ http {{
     server {{
         {listens}
         root {directory}/www;
+        location = /requests {{ stub_status; }}
     }}
 }}
 '''
@@ -67,6 +70,7 @@ class Origin:
         self.workers = workers
         self.directory = None
         self.process = None
+        self.asked = 0
 
     def __enter__(self):
         parent = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
@@ -115,10 +119,33 @@ class Origin:
         except OSError:
             return ''
 
-    def cpu_seconds(self):
+    def requests(self):
+        """How many were made so far, those to this call not counted."""
+        self.asked += 1
+        address = 'http://%s:%d/requests' % (ADDRESSES[0], self.port)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(address, timeout=60) as f:
+            return int(f.read().splitlines()[2].split()[2]) - self.asked
+
+    def _workers(self):
         pid = self.process.pid
         with open('/proc/%d/task/%d/children' % (pid, pid)) as f:
-            return sum(cpu_seconds(int(child)) for child in f.read().split())
+            return [int(child) for child in f.read().split()]
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """It takes connections and answers nothing in this block."""
+        workers = self._workers()
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+
+    def cpu_seconds(self):
+        return sum(map(cpu_seconds, self._workers()))
 
     def __exit__(self, *_):
         if self.process:

@@ -1,7 +1,8 @@
 /*
- * What an exchange costs: transfer_run() from a number of coroutines at once over the given URLs,
- * without lanes, policy or a store. Prints one line of JSON with the CPU of the main thread and of
- * the transfer threads, in microseconds per request; compare with bench-bare.
+ * What a job's way to its origin and back costs: all of them queue in the lanes of their URLs, a
+ * coroutine is spawned for each that is admitted, and runs transfer_run(). No policy, no store.
+ * Prints one line of JSON with the CPU of the main thread and of the transfer threads, in
+ * microseconds per request; compare with bench-bare.
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -15,6 +16,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/loop.h"
 #include "daemon/co/co.h"
+#include "daemon/engine/lane.h"
 #include "daemon/transfer/egress.h"
 #include "daemon/transfer/transfer.h"
 
@@ -22,14 +24,24 @@
 #define BODY_BYTES  (10 * 1024 * 1024)
 #define BODY_MEMORY (64 * 1024 * 1024)
 
+/* What a job is here. */
+struct fetch {
+    struct bench *bench;
+    struct lane_entry entry;
+    const char *url;
+};
+
 struct bench {
     struct loop *loop;
     struct transfer *transfer;
     struct egress *egress;
-    char **urls;
+    struct lanes lanes;
+    struct fetch *fetches;
+    struct co_event ended; /* the last one has */
+    char **urls, **origins;
     int n_urls;
     long requests, concurrency, threads;
-    long started, failed;
+    long finished, failed;
     long long bytes;
     char message[256];
     int64_t main_us;
@@ -49,42 +61,62 @@ static int64_t cpu_us(clockid_t clock)
     return t.tv_sec * CLOCK_US_PER_S + t.tv_nsec / CLOCK_NS_PER_US;
 }
 
-static int fetch_one(struct bench *b, const char *url)
+static void fetch_count(struct bench *b, const struct answer *answer)
 {
+    if (answer->attempt.error.failure != FAILURE_NONE || answer->attempt.status != 200) {
+        b->failed++;
+        snprintf(b->message, sizeof(b->message), "%s",
+                answer->attempt.error.message ? answer->attempt.error.message : "not 200");
+    }
+    b->bytes += answer->body.bytes;
+    if (++b->finished == b->requests)
+        co_event_set(&b->ended);
+}
+
+CO_SUSPENDS static int fetch_main(void *arg)
+{
+    struct fetch *f = arg;
+    struct bench *b = f->bench;
     struct answer answer;
     struct exchange x = {
-        .url = url,
+        .url = f->url,
         .method = "GET",
         .deadline_ns = clock_mono_ns() + TRY_NS,
         .max_body_bytes = BODY_BYTES,
         .idempotent = true,
         .file = "bench-transfer-body",
     };
-    int rc = transfer_run(b->transfer, &x, &answer);
 
-    if (rc < 0)
-        return rc;
-    if (answer.attempt.error.failure != FAILURE_NONE || answer.attempt.status != 200) {
-        b->failed++;
-        snprintf(b->message, sizeof(b->message), "%s",
-                answer.attempt.error.message ? answer.attempt.error.message : "not 200");
-    }
-    b->bytes += answer.body.bytes;
+    if (transfer_run(b->transfer, &x, &answer) < 0)
+        die("an exchange could not be made");
+    lane_leave(&b->lanes, &f->entry);
+    fetch_count(b, &answer);
     answer_done(&answer);
+    lanes_return_slot(&b->lanes);
     return 0;
 }
 
-static int worker(void *arg)
+static void fetch_admitted(struct lane_entry *entry)
 {
-    struct bench *b = arg;
-    int rc = 0;
+    if (co_spawn_detached("job", fetch_main, CONTAINER_OF(entry, struct fetch, entry)) < 0)
+        die("out of memory");
+}
 
-    while (rc == 0 && b->started < b->requests) {
-        long i = b->started++;
+static void bench_queue(struct bench *b)
+{
+    b->fetches = calloc((size_t)b->requests, sizeof(*b->fetches));
+    if (!b->fetches)
+        die("out of memory");
+    lanes_open(&b->lanes);
+    for (long i = 0; i < b->requests; i++) {
+        struct fetch *f = &b->fetches[i];
 
-        rc = fetch_one(b, b->urls[i % b->n_urls]);
+        f->bench = b;
+        f->url = b->urls[i % b->n_urls];
+        lane_entry_init(&f->entry, fetch_admitted);
+        if (lane_enter(&b->lanes, &f->entry, b->origins[i % b->n_urls], 0, false) < 0)
+            die("out of memory");
     }
-    return rc;
 }
 
 static int bench_run(void *arg)
@@ -96,7 +128,6 @@ static int bench_run(void *arg)
         .body_memory_bytes = BODY_MEMORY,
         .body_directory_fd = open("/tmp", O_DIRECTORY | O_RDONLY | O_CLOEXEC),
     };
-    struct co_group group;
     struct error why = { "" };
     int64_t begun_us;
     int rc = transfer_new(b->loop, &options, b->egress, &b->transfer, &why);
@@ -104,14 +135,41 @@ static int bench_run(void *arg)
     if (rc < 0)
         die(why.text);
     begun_us = cpu_us(CLOCK_THREAD_CPUTIME_ID);
-    co_group_open(&group);
-    for (long i = 0; rc == 0 && i < b->concurrency; i++)
-        rc = co_group_spawn(&group, "worker", worker, b, NULL);
-    rc = co_group_close(&group, rc);
+    co_event_init(&b->ended);
+    bench_queue(b);
+    rc = co_event_wait(&b->ended);
     b->main_us = cpu_us(CLOCK_THREAD_CPUTIME_ID) - begun_us;
     transfer_free(b->transfer);
     close(options.body_directory_fd);
     return rc;
+}
+
+/* scheme://host:port of each URL. */
+static void find_origins(struct bench *b)
+{
+    b->origins = calloc((size_t)b->n_urls, sizeof(*b->origins));
+    if (!b->origins)
+        die("out of memory");
+    for (int i = 0; i < b->n_urls; i++) {
+        const char *host = strstr(b->urls[i], "://");
+
+        b->origins[i] =
+                host ? strndup(b->urls[i], (size_t)(host + 3 - b->urls[i]) + strcspn(host + 3, "/"))
+                     : NULL;
+        if (!b->origins[i])
+            die("a bad URL");
+    }
+}
+
+static void bench_free(struct bench *b)
+{
+    lanes_done(&b->lanes);
+    free(b->fetches);
+    for (int i = 0; i < b->n_urls; i++)
+        free(b->origins[i]);
+    free(b->origins);
+    egress_unref(b->egress);
+    loop_free(b->loop);
 }
 
 static bool parse_arguments(struct bench *b, int argc, char **argv)
@@ -151,18 +209,20 @@ int main(int argc, char **argv)
 
     if (!parse_arguments(&b, argc, argv))
         die("usage: bench-transfer [--requests N] [--concurrency N] [--threads N] URL...");
-    if (egress_new(&rules, &b.egress, &why) < 0 || loop_new(&b.loop) < 0)
+    find_origins(&b);
+    if (egress_new(&rules, &b.egress, &why) < 0 || loop_new(&b.loop) < 0 ||
+            lanes_init(&b.lanes, (unsigned)b.concurrency,
+                    (unsigned)(b.concurrency + b.n_urls - 1) / (unsigned)b.n_urls, NULL, 0) < 0)
         die("out of memory");
     rc = co_run(b.loop, &tasks, bench_run, &b);
     process_us = cpu_us(CLOCK_PROCESS_CPUTIME_ID);
     printf("{\"requests\":%ld,\"failed\":%ld,\"bytes\":%lld,\"seconds\":%.6f,"
            "\"cpu_us\":%.2f,\"main_us\":%.2f,\"transfer_us\":%.2f}\n",
-            b.started, b.failed, b.bytes, (double)(clock_mono_us() - begun_us) / 1e6,
+            b.finished, b.failed, b.bytes, (double)(clock_mono_us() - begun_us) / 1e6,
             (double)process_us / (double)b.requests, (double)b.main_us / (double)b.requests,
             (double)(process_us - b.main_us) / (double)b.requests);
     if (b.failed)
         fprintf(stderr, "bench-transfer: %s\n", b.message);
-    egress_unref(b.egress);
-    loop_free(b.loop);
+    bench_free(&b);
     return rc < 0 || b.failed > 0;
 }

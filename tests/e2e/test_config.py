@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 
 from tests.e2e.case import Case
@@ -43,12 +44,13 @@ class Program(Case):
         """--help names every option on standard output."""
         done = subprocess.run([binary(), "--help"], capture_output=True, text=True, timeout=30)
         self.assertEqual(done.returncode, 0)
-        for option in ("-c", "--check-config", "--dump-config", "--version", "--help"):
+        for option in ("-c", "--check-config", "--check-store", "--dump-config", "--version",
+                       "--help"):
             self.assertIn(option, done.stdout)
 
     def test_wrong_arguments(self):
         """Unknown options and stray arguments are exit 2."""
-        for arguments in (["--nonsense"], ["stray"], ["-c"]):
+        for arguments in (["--nonsense"], ["stray"], ["-c"], ["--check-store", "a", "b"]):
             done = subprocess.run([binary(), *arguments], capture_output=True, text=True,
                                   timeout=30)
             self.assertEqual(done.returncode, 2, done)
@@ -164,8 +166,9 @@ class Program(Case):
         self.assertRegex(text, rf"level\s*=.*warning.*{re.escape(str(daemon.configuration))}:\d+")
         self.assertRegex(text, r"connect_timeout\s*=.*5.*default")
         for key in ("listen", "max_wait", "max_body", "max_bulk", "max_lines", "max_connections",
-                    "header_timeout", "directory", "durability", "max_jobs", "max_active",
-                    "drain_timeout", "executor_threads", "executor_processes", "threads",
+                    "header_timeout", "directory", "durability", "max_jobs", "max_batches",
+                    "min_free", "ballast", "max_active", "window", "window_memory", "max_lanes",
+                    "age", "count", "bytes", "idempotency", "drain_timeout", "executor_threads", "executor_processes", "threads",
                     "body_memory", "timeout", "allow", "deny"):
             self.assertRegex(text, rf"\b{key}\s*=")
 
@@ -184,6 +187,51 @@ class Program(Case):
         done = subprocess.run([binary(), "-c", str(ROOT / "config" / "baedald.conf"),
                                "--check-config"], capture_output=True, text=True, timeout=30)
         self.assertEqual(done.returncode, 0, done)
+
+
+class CheckStore(Case):
+    """--check-store."""
+
+    def setUp(self):
+        """A store with one job that has ended."""
+        super().setUp()
+        self.use(Daemon())
+        self.succeed({"kind": "delivery"})
+
+    def check(self, *arguments):
+        return self.daemon.run("--check-store", *arguments)
+
+    def test_sound(self):
+        """0: the configured one, or the one that is named, for which no configuration is read."""
+        self.daemon.stop()
+        self.assertEqual(self.check().returncode, 0)
+        copy = self.daemon.directory / "copy"
+        shutil.copytree(self.daemon.state, copy)
+        self.daemon.configuration.write_text("nonsense = 1;\n")
+        self.assertEqual(self.check(str(copy)).returncode, 0)
+        done = self.check()
+        self.assertEqual(done.returncode, 6, done)
+
+    def test_not_sound(self):
+        """1, with a reason: damaged, or not there."""
+        self.daemon.stop()
+        for bad in (self.daemon.state, self.daemon.directory / "nowhere"):
+            if bad.exists():
+                database = next(bad.glob("*.db"))
+                data = bytearray(database.read_bytes())
+                data[0:100] = bytes(100)
+                database.write_bytes(data)
+            done = self.check(str(bad))
+            self.assertEqual(done.returncode, 1, done)
+            self.assertIn(str(bad), done.stderr)
+        self.assertFalse((self.daemon.directory / "nowhere").exists())
+
+    def test_in_use(self):
+        """1 while a daemon has it open, which goes on unharmed."""
+        done = self.check()
+        self.assertEqual(done.returncode, 1, done)
+        self.assertTrue(done.stderr)
+        self.succeed({"kind": "delivery"})
 
 
 class Reload(Case):

@@ -1,11 +1,16 @@
 """SIGTERM and SIGINT, and what the service manager is told."""
 
+import re
+import shutil
 import signal
+import subprocess
 import threading
 import time
+import unittest
 
 from tests.e2e.case import Case
-from tests.fixture.daemon import Daemon
+from tests.fixture import processes
+from tests.fixture.daemon import Daemon, free_port
 
 
 class Stop(Case):
@@ -112,14 +117,58 @@ class Stop(Case):
         self.assertEqual(self.get_batch(batch["id"])["state"], "running")
 
     def test_second_signal(self):
-        """A second SIGTERM while it drains does no harm."""
-        daemon = self.use(Daemon({"scheduler": {"drain_timeout": "1s"}}))
+        """A second SIGTERM or SIGINT cuts the drain short; what was in flight is due again."""
+        daemon = self.use(Daemon({"scheduler": {"drain_timeout": "10min"}}))
         origin = self.origin()
-        self.submit({"kind": "fetch", "url": origin.url("/silent")})
-        origin.wait_for(1)
+        job = self.submit({"kind": "fetch", "url": origin.url("/silent"), "timeout": "1h"})
+        for n, number in enumerate((signal.SIGTERM, signal.SIGINT), 1):
+            origin.wait_for(n)
+            daemon.send(signal.SIGTERM)
+            daemon.notify.expect("STOPPING")
+            started = time.monotonic()
+            daemon.stop(number)
+            self.assertLess(time.monotonic() - started, 8)
+            daemon.start()
+        origin.wait_for(3)
+        self.assertEqual(self.get(job["id"])["state"], "running")
+        self.cancel(job["id"])
+
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    def test_request_without_end(self):
+        """A request that does not end, here for a commit that hangs, does not hold up the exit."""
+        daemon = self.use(Daemon({"scheduler": {"drain_timeout": "100ms"}}))
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(daemon.process.pid), "-e",
+             "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_enter=600000000"],
+            stdin=subprocess.DEVNULL)
+        self.addCleanup(tracer.wait)
+        self.addCleanup(tracer.kill)
+        while not processes.traced(daemon.process.pid):
+            self.assertIsNone(tracer.poll(), "strace has ended")
+            time.sleep(0.01)
+        answers = []
+        client = threading.Thread(target=self.post_into, args=(answers,))
+        client.start()
+        while "POST /v1/jobs" not in str(self.api.get("/v1/tasks").json()):
+            time.sleep(0.01)
+        end = time.monotonic() + 20
         daemon.send(signal.SIGTERM)
-        daemon.notify.expect("STOPPING")
-        daemon.stop()
+        while "the stop took too long" not in daemon.stderr():
+            self.assertLess(time.monotonic(), end, "the daemon has not ended")
+            time.sleep(0.05)
+        tracer.kill()  # it holds on to what it delays, also when that ends
+        self.assertEqual(daemon.wait(30), 0)
+        client.join(20)
+        self.assertNotIn(202, answers)
+        daemon.start()
+        self.succeed({"kind": "delivery"})
+
+    def post_into(self, answers):
+        """Posts a job; the status of the answer, if there is one."""
+        try:
+            answers.append(self.daemon.client().post("/v1/jobs", {"kind": "delivery"}).status)
+        except OSError:
+            pass
 
     def test_in_the_middle_of_a_lot(self):
         """A stop in the middle of thousands of jobs loses none."""
@@ -150,6 +199,28 @@ class Notify(Case):
         clock = int(messages[1]["MONOTONIC_USEC"]) / 1e6
         self.assertGreaterEqual(clock, before - 0.001)
         self.assertLessEqual(clock, after + 0.001)
+        self.assertEqual(daemon.wait(), 0)
+
+    def test_drain(self):
+        """The manager hears how the drain goes, and that it must wait as long as it may take."""
+        daemon = self.use(Daemon({"scheduler": {"drain_timeout": "100s"}}))
+        origin = self.origin()
+        for n in range(3):
+            self.submit({"kind": "fetch", "url": origin.url(f"/silent/{n}"), "timeout": "1h"})
+        origin.wait_for(3)
+        daemon.send(signal.SIGTERM)
+        limit = int(daemon.notify.expect("STOPPING")["EXTEND_TIMEOUT_USEC"])
+        self.assertGreater(limit, 100e6)
+        self.assertLess(limit, 120e6)
+        for _ in range(2):
+            message = daemon.notify.expect("EXTEND_TIMEOUT_USEC", 10)
+            self.assertEqual(message["STATUS"], "Draining: 3 requests in flight")
+            self.assertLess(int(message["EXTEND_TIMEOUT_USEC"]), limit)
+            limit = int(message["EXTEND_TIMEOUT_USEC"])
+        self.assertGreater(limit, 80e6)
+        daemon.send(signal.SIGTERM)
+        self.assertLess(int(daemon.notify.expect("EXTEND_TIMEOUT_USEC")["EXTEND_TIMEOUT_USEC"]),
+                        20e6)
         self.assertEqual(daemon.wait(), 0)
 
     def test_ready_means_ready(self):
@@ -188,6 +259,19 @@ class Log(Case):
         self.assertLess(len(lines), 20)
         for line in lines:
             self.assertTrue(line.isprintable(), line)
+
+    def test_failures_do_not_flood(self):
+        """Of many failures the first ones are there, and the number of the others."""
+        daemon = self.use(Daemon())
+        url = f"http://127.0.0.1:{free_port()}/"
+        self.batch({"run": "gather", "jobs": [{"kind": "fetch", "url": url}] * 2000})
+        daemon.stop()
+        text = daemon.stderr()
+        single = len(re.findall(r"job failed: ", text))
+        more = sum(map(int, re.findall(r"(\d+) more jobs failed in the last second", text)))
+        self.assertEqual(single + more, 2000)
+        self.assertGreaterEqual(single, 10)
+        self.assertLess(len(text.splitlines()), 300)
 
     def test_hostile_input_makes_no_lines(self):
         """What clients and targets send forges no line of the log."""

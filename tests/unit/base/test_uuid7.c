@@ -42,6 +42,20 @@ static void goes_on_after_the_greatest_key_in_use(void **state)
     assert_int_equal(id.key, ((int64_t)(NOW_US / 1000 + 1000) << 12) + 1);
 }
 
+static void keys_of_a_millisecond_begin_with_its_first(void **state)
+{
+    struct uuid7_source s = { 0 };
+    struct uuid7 id;
+
+    (void)state;
+    assert_int_equal(uuid7_next(&s, NOW_US, &id), 0);
+    assert_int_equal(uuid7_first_key(NOW_US), id.key);
+    assert_int_equal(uuid7_first_key(NOW_US / 1000 * 1000 + 999), id.key);
+    assert_int_equal(uuid7_next(&s, NOW_US, &id), 0);
+    assert_true(id.key < uuid7_first_key(NOW_US + 1000));
+    assert_int_equal(uuid7_first_key(0), 0);
+}
+
 static void text_and_back(void **state)
 {
     struct uuid7_source s = { 0 };
@@ -95,6 +109,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_only_grow),
         cmocka_unit_test(goes_on_after_the_greatest_key_in_use),
+        cmocka_unit_test(keys_of_a_millisecond_begin_with_its_first),
         cmocka_unit_test(text_and_back),
         cmocka_unit_test(reads_the_example_of_the_rfc),
         cmocka_unit_test(refuses_what_is_none),

@@ -51,19 +51,19 @@ static void stacks_are_apart_and_writable(void **state)
 static void tops_have_different_colours(void **state)
 {
     struct co_stacks *s = *state;
-    bool seen[32] = { false };
+    bool seen[CO_STACK_COLOURS] = { false };
     int n = 0;
 
-    for (size_t i = 0; i < 32; i++) {
+    for (size_t i = 0; i < CO_STACK_COLOURS; i++) {
         uintptr_t colour;
 
         stacks[i] = co_stack_get(s);
-        colour = (uintptr_t)co_stack_top(stacks[i]) / 64 % 32;
+        colour = (uintptr_t)co_stack_top(stacks[i]) / CO_CACHE_LINE % CO_STACK_COLOURS;
         n += !seen[colour];
         seen[colour] = true;
     }
-    assert_int_equal(n, 32);
-    for (size_t i = 0; i < 32; i++)
+    assert_int_equal(n, CO_STACK_COLOURS);
+    for (size_t i = 0; i < CO_STACK_COLOURS; i++)
         co_stack_put(s, stacks[i]);
 }
 

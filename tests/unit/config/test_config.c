@@ -1,5 +1,6 @@
 /* What a configuration means: defaults, values, merging, dump. */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,7 +11,7 @@
 #define MiB (1LL << 20)
 #define S   1000000LL
 
-/* The table itself: every default is a value that the key takes. */
+/* The table itself: every default is a value that the key takes, every value one that its field holds. */
 static void test_table(void **state)
 {
     struct error why;
@@ -21,6 +22,10 @@ static void test_table(void **state)
         const struct key *k = &keys[i];
 
         assert_ptr_equal(key_find(k->group, k->name), k);
+        if (k->type == KEY_COUNT)
+            assert_true(k->size == sizeof(unsigned) && k->max <= UINT_MAX && k->min >= 0);
+        if (k->type == KEY_BYTES || k->type == KEY_DURATION)
+            assert_int_equal(k->size, sizeof(int64_t));
         if (k->type == KEY_TEXT || k->type == KEY_TEXTS) {
             if (k->fallback && k->check)
                 assert_int_equal(k->check(k->fallback, &why), 0);
@@ -48,7 +53,16 @@ static void test_defaults(void **state)
     assert_string_equal(c.store.directory, "/var/lib/baedald");
     assert_false(c.store.relaxed);
     assert_int_equal(c.store.min_free_bytes, 64 * MiB);
-    assert_int_equal(c.service.max_jobs, 1000000);
+    assert_int_equal(c.store.ballast_bytes, 16 * MiB);
+    assert_int_equal(c.service.max_jobs, 10000000);
+    assert_int_equal(c.service.max_batches, 100000);
+    assert_int_equal(c.service.window, 100000);
+    assert_int_equal(c.service.window_bytes, 64 * MiB);
+    assert_int_equal(c.service.max_lanes, 10000);
+    assert_int_equal(c.service.retention.age_us, 7 * 86400 * S);
+    assert_int_equal(c.service.retention.count, 1000000);
+    assert_int_equal(c.service.retention.bytes, 10240 * MiB);
+    assert_int_equal(c.service.retention.idempotency_us, 86400 * S);
     assert_int_equal(c.service.max_active, 1000);
     assert_int_equal(c.service.lane_concurrency, 32);
     assert_int_equal(c.service.n_lanes, 0);
@@ -79,11 +93,14 @@ static void test_values(void **state)
 
     place_write(*state,
             "api = { listen = [\"[::1]:1\", \"unix:/a\"]; max_wait = 2.5, max_body = 2048 }\n"
-            "store: { directory = \"/x\" durability = \"relaxed\" min_free = \"1GiB\" }\n"
+            "store: { directory = \"/x\" durability = \"relaxed\" min_free = \"1GiB\"\n"
+            "  ballast = 0 max_batches = 1 }\n"
+            "retention = { age = \"3650d\" count = 1000000000 bytes = \"1024TiB\" }\n"
             "/* comment { = */ transfer = { max_body = 4294967297 # no L\n"
             "  timeout = 1 connect_timeout = \"250ms\" body_memory = 0x4000000 }\n"
             "egress = { allow = (\"10.0.0.0/8\", \"::1\") }\n"
-            "scheduler = { executor_threads = 1024 executor_processes = 1 }\n"
+            "scheduler = { executor_threads = 1024 executor_processes = 1\n"
+            "  window = 7 window_memory = \"1MiB\" max_lanes = 9 }\n"
             "log = { level = \"debug\" } // end\n");
     place_load_good(*state, &c);
     assert_string_equal(c.api.listen[0], "[::1]:1");
@@ -94,6 +111,14 @@ static void test_values(void **state)
     assert_string_equal(c.store.directory, "/x");
     assert_true(c.store.relaxed);
     assert_int_equal(c.store.min_free_bytes, 1024 * MiB);
+    assert_int_equal(c.store.ballast_bytes, 0);
+    assert_int_equal(c.service.max_batches, 1);
+    assert_int_equal(c.service.retention.age_us, 3650LL * 86400 * S);
+    assert_int_equal(c.service.retention.count, 1000000000);
+    assert_int_equal(c.service.retention.bytes, 1LL << 50);
+    assert_int_equal(c.service.window, 7);
+    assert_int_equal(c.service.window_bytes, MiB);
+    assert_int_equal(c.service.max_lanes, 9);
     assert_int_equal(c.service.max_body_bytes, 4294967297LL);
     assert_int_equal(c.service.defaults.timeout_us, 1 * S);
     assert_int_equal(c.transfer.connect_timeout_us, 250000);
@@ -272,20 +297,22 @@ static void test_needs_restart(void **state)
 {
     struct place *p = *state;
     struct config old, fresh;
-    char report[256] = "";
+    char report[512] = "";
 
     place_write(p, "");
     place_load_good(p, &old);
     place_write(p, "api = { listen = [\"127.0.0.1:8470\"] max_lines = 5 }\n"
-                   "store = { directory = \"/else\" durability = \"relaxed\" }\n"
-                   "scheduler = { executor_threads = 9 executor_processes = 5 }\n"
+                   "store = { directory = \"/else\" durability = \"relaxed\" ballast = 0 }\n"
+                   "scheduler = { window = 5 executor_threads = 9 executor_processes = 5 }\n"
+                   "retention = { age = 1 count = 1 bytes = \"1MiB\" idempotency = 1 }\n"
                    "retry = { backoff = \"2s\" } log = { level = \"debug\" }\n"
                    "egress = { allow = [\"::1\"] }\n"
                    "lanes = ( { origin = \"default\" concurrency = 4 } )\n");
     place_load_good(p, &fresh);
-    assert_int_equal(config_needs_restart(&old, &fresh, note_key, report), 5);
-    assert_string_equal(report, "api.max_lines store.directory store.durability "
-                                "scheduler.executor_threads scheduler.executor_processes ");
+    assert_int_equal(config_needs_restart(&old, &fresh, note_key, report), 7);
+    assert_string_equal(report,
+            "api.max_lines store.directory store.durability "
+            "store.ballast scheduler.window scheduler.executor_threads scheduler.executor_processes ");
     config_done(&fresh);
     place_write(p, "api = { listen = [\"127.0.0.1:8470\", \"[::1]:8470\"] }\n");
     place_load_good(p, &fresh);

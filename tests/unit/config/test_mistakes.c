@@ -13,7 +13,7 @@ static void test_unknown(void **state)
             "api = {\n  max_wiat = \"5s\"\n  timeout = 3\n  zzzzz = 1 }\n"
             "stroe = { }\n"
             "max_jobs = 5\n"
-            "retention = { age = \"7d\" }\n"
+            "tenants = { age = \"7d\" }\n"
             "lanes = ( { origin = \"https://a\" concurrency = 1 rate = \"10/s\" } )\n",
             7,
             "baedald.conf:2: unknown key api.max_wiat; did you mean api.max_wait?\n"
@@ -21,7 +21,7 @@ static void test_unknown(void **state)
             "baedald.conf:4: unknown key api.zzzzz\n"
             "baedald.conf:5: unknown group stroe; did you mean store?\n"
             "baedald.conf:6: max_jobs stands in no group; did you mean store = { max_jobs = … }?\n"
-            "baedald.conf:7: unknown group retention\n"
+            "baedald.conf:7: unknown group tenants\n"
             "baedald.conf:8: lanes: unknown key rate; a lane has origin and concurrency\n");
 }
 

@@ -90,11 +90,37 @@ static void an_earlier_one_moves_the_timer(void **state)
     loop_free(loop);
 }
 
+/* The machine slept: daemon time is an hour further, and no timer has noticed. */
+static void what_came_due_in_a_sleep_comes_at_once(void **state)
+{
+    struct loop *loop;
+    struct due d;
+
+    (void)state;
+    assert_int_equal(loop_new(&loop), 0);
+    due_init(&d, loop, &now);
+    due_recheck(&d);
+    for (size_t i = 0; i < 2; i++) {
+        due_item_init(&items[i].due, note_due);
+        items[i].at_us = clock_now_us(&now) + (int64_t)(i + 1) * 3000 * CLOCK_US_PER_S;
+        assert_int_equal(due_add(&d, &items[i].due, items[i].at_us), 0);
+    }
+    now.offset_us += 3600 * CLOCK_US_PER_S;
+    due_recheck(&d);
+    assert_int_equal(loop_turn(loop, 10 * CLOCK_US_PER_S), 0);
+    assert_int_equal(n_come, 1);
+    assert_int_equal(d.armed_us, items[1].at_us);
+    due_remove(&d, &items[1].due);
+    due_done(&d);
+    loop_free(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(they_come_in_order_and_not_early, setup),
         cmocka_unit_test_setup(an_earlier_one_moves_the_timer, setup),
+        cmocka_unit_test_setup(what_came_due_in_a_sleep_comes_at_once, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

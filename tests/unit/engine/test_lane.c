@@ -119,22 +119,21 @@ static void higher_priority_goes_first_then_first_come(void **state)
 static void lanes_take_turns_when_slots_are_few(void **state)
 {
     struct lanes l;
-    struct fake f[7];
+    struct fake f[6];
 
     (void)state;
     assert_int_equal(lanes_init(&l, 1, 32, NULL, 0), 0);
     for (int i = 0; i < 5; i++)
         enter(&l, &f[i], (char)('a' + i), "http://busy:80", 0);
     enter(&l, &f[5], 'y', "http://small:80", 0);
-    enter(&l, &f[6], 'z', NULL, 0);
     assert_string_equal(admitted, "");
     lanes_open(&l);
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 6; i++) {
         char last = admitted[strlen(admitted) - 1];
 
-        leave(&l, &f[last == 'y' ? 5 : last == 'z' ? 6 : last - 'a']);
+        leave(&l, &f[last == 'y' ? 5 : last - 'a']);
     }
-    assert_string_equal(admitted, "ayzbcde");
+    assert_string_equal(admitted, "aybcde");
     lanes_done(&l);
 }
 

@@ -27,6 +27,7 @@ static void begin(struct batch_of_four *f, unsigned concurrency, enum batch_on_e
         .on_error = on_error,
         .state = BATCH_RUNNING,
         .total = MEMBERS,
+        .n_held = concurrency ? MEMBERS - concurrency : 0,
         .counts = { [JOB_PENDING] = MEMBERS } };
 
     *f = (struct batch_of_four){ 0 };
@@ -52,7 +53,7 @@ static void finish(struct batch_of_four *f)
         record_free(f->records[i]);
     run_drop_unused(&f->runs, f->run);
     assert_int_equal(f->runs.n, 0);
-    runs_done(&f->runs);
+    runs_done(&f->runs, &(struct due){ 0 });
 }
 
 /* Ends member `i` after it ran for 100 µs; returns the index of who is let go, or -1. */

@@ -34,6 +34,25 @@ static void headers_keep_their_order_and_duplicates(void **state)
     assert_null(pack_header_find(&b, "cookie"));
 }
 
+static void a_list_that_grows_is_the_same_list(void **state)
+{
+    struct blob one CLEANUP(blob_done) = { 0 }, many CLEANUP(blob_done) = { 0 };
+    size_t room = 0;
+    char value[300];
+
+    (void)state;
+    memset(value, 'v', sizeof(value));
+    for (size_t n = 0; n < sizeof(value); n++) {
+        value[n] = '\0';
+        assert_int_equal(pack_header(&one, "x-name", value), 0);
+        assert_int_equal(pack_header_n(&many, &room, "x-name: cut", 6, value, n), 0);
+        assert_true(room >= many.n);
+        value[n] = 'v';
+    }
+    assert_int_equal(many.n, one.n);
+    assert_memory_equal(many.data, one.data, one.n);
+}
+
 static void no_headers_are_an_empty_list(void **state)
 {
     struct blob b = { 0 };
@@ -83,6 +102,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(headers_keep_their_order_and_duplicates),
+        cmocka_unit_test(a_list_that_grows_is_the_same_list),
         cmocka_unit_test(no_headers_are_an_empty_list),
         cmocka_unit_test(foreign_bytes_are_refused),
         cmocka_unit_test(statuses_round_trip),

@@ -42,7 +42,7 @@ static void transient_failures_are_tried_again(void **state)
 {
     static const enum failure transient[] = { FAILURE_DNS_NOT_FOUND, FAILURE_DNS_FAILED,
         FAILURE_CONNECTION_REFUSED, FAILURE_CONNECTION_FAILED, FAILURE_CONNECTION_RESET,
-        FAILURE_TLS_FAILED, FAILURE_TIMEOUT, FAILURE_INTERNAL };
+        FAILURE_TLS_FAILED, FAILURE_TIMEOUT, FAILURE_INTERNAL, FAILURE_STORAGE_FULL };
     static const unsigned statuses[] = { 408, 425, 429, 500, 502, 503, 504 };
 
     (void)state;
@@ -92,7 +92,7 @@ static void an_unknown_outcome_follows_the_job(void **state)
 static void what_may_have_been_done_follows_the_job_too(void **state)
 {
     static const enum failure late[] = { FAILURE_CONNECTION_RESET, FAILURE_TIMEOUT,
-        FAILURE_INTERNAL };
+        FAILURE_INTERNAL, FAILURE_STORAGE_FULL };
     struct job_spec spec = spec_with(3);
 
     (void)state;

@@ -363,6 +363,8 @@ void sample_assert_same(const struct job *a, const struct job *b)
     assert_int_equal(a->index, b->index);
     assert_int_equal(a->held, b->held);
     assert_int_equal(a->in_flight, b->in_flight);
+    assert_int_equal(a->paged_out, b->paged_out);
+    assert_int_equal(a->crashes, b->crashes);
     assert_int_equal(a->state, b->state);
     assert_int_equal(a->step, b->step);
     assert_int_equal(a->tries, b->tries);

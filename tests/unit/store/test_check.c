@@ -162,12 +162,18 @@ static void each_broken_rule_is_found(void **state)
         const char *sql, *text;
     } breaches[] = {
         { "DELETE FROM live WHERE key=(SELECT min(key) FROM live)", ": neither live nor ended" },
-        { "INSERT INTO live SELECT key, 0, 0, state, step, tries, attempts, due_us, started_us,"
+        { "INSERT INTO live(key, held, state, step, tries, attempts, due_us, started_us,"
+          " delivered_us, waited_us, collected_us, failure, phase, retry_safe, message, status,"
+          " answer_step, body_bytes, truncated, body_type) SELECT key, 0, state, step, tries, attempts, due_us, started_us,"
           " delivered_us, waited_us, collected_us, failure, phase, retry_safe, message, status,"
           " answer_step, body_bytes, truncated, body_type FROM done;"
           "UPDATE live SET state=0 WHERE state>1",
                 ": both live and ended" },
+        { "INSERT INTO paged VALUES(7, 0, 0, 0, 0, 0, 0)", "job 7: paged out, but not live" },
         { "DELETE FROM job WHERE key=(SELECT min(key) FROM job)", ": there is no such job" },
+        { "INSERT INTO paged SELECT key, 0, 0, 1-held, due_us, 0, 0 FROM live LIMIT 1",
+                ": paged out otherwise than it is" },
+        { "INSERT INTO paged VALUES(7, 0, 0, 0, 0, 0, 0)", "job 7: paged out, but not live" },
         { "INSERT INTO label VALUES(7, 0, 'a', 'b')", "label a of job 7: there is no such job" },
         { "INSERT INTO attempt VALUES(7, 0, x'00')", "attempts of job 7: there is no such job" },
         { "INSERT INTO answer VALUES(56, NULL, NULL, NULL, 0, NULL, NULL)",

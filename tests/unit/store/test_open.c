@@ -55,34 +55,6 @@ static void a_newer_schema_is_refused(void **state)
     expect_refused(*state, -ENOTSUP, "newer version");
 }
 
-/* As a daemon that knew no executors wrote it. */
-static void an_older_schema_becomes_this_one(void **state)
-{
-    struct job *old = sample_full(), *new = sample_full();
-    struct sqlite *d = open_database(*state);
-
-    write_jobs(d, &old, 1);
-    sqlite_close(d);
-    run_sql(*state, "DROP INDEX done_age;"
-                    "ALTER TABLE batch DROP COLUMN removed_succeeded;"
-                    "ALTER TABLE batch DROP COLUMN removed_failed;"
-                    "ALTER TABLE batch DROP COLUMN removed_cancelled;"
-                    "ALTER TABLE batch DROP COLUMN removed_work_us;"
-                    "ALTER TABLE job DROP COLUMN executor; PRAGMA user_version=1");
-    d = open_database(*state);
-    old->spec.executor = EXECUTOR_COROUTINE;
-    assert_stored(d, old);
-    write_jobs(d, &new, 1);
-    assert_stored(d, new);
-    sqlite_close(d);
-    d = open_database(*state);
-    assert_stored(d, old);
-    assert_stored(d, new);
-    sqlite_close(d);
-    job_unref(old);
-    job_unref(new);
-}
-
 static void the_database_of_another_is_refused(void **state)
 {
     run_sql(*state, "CREATE TABLE t(x); INSERT INTO t VALUES(1)");
@@ -349,7 +321,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SAMPLE_TEST(a_newer_schema_is_refused),
-        SAMPLE_TEST(an_older_schema_becomes_this_one),
         SAMPLE_TEST(the_database_of_another_is_refused),
         SAMPLE_TEST(no_database_is_refused),
         SAMPLE_TEST(a_damaged_database_is_refused),

@@ -141,6 +141,32 @@ static void expect_request(struct test *t, const char *method, const char *has, 
     free(last);
 }
 
+static void expect_target(struct test *t, const char *host, const char *target)
+{
+    char line[256];
+    char *last;
+
+    assert_int_equal(send_to(t, host, "GET", target, 10000 * MS), 0);
+    assert_int_equal(t->answer.attempt.status, 200);
+    snprintf(line, sizeof(line), "GET %s HTTP/1.1\r\nHost: %s:%u\r\n", target, host,
+            web_server_port(t->web));
+    last = web_server_last(t->web);
+    assert_int_equal(strncmp(last, line, strlen(line)), 0);
+    free(last);
+}
+
+TRANSFER_TEST(test_targets_are_sent_as_they_are)
+{
+    static const char *const targets[] = { "/echo/a%2Fb%c3%A9", "/echo?q=1%2F2&r=a+b;c", "/echo",
+        "/echo/~(x)?y=?/../z", "/echo?" };
+
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+        expect_target(t, "127.0.0.1", targets[i]);
+        expect_target(t, "good.test", targets[i]);
+    }
+    return 0;
+}
+
 TRANSFER_TEST(test_methods_do_not_stick_to_a_handle)
 {
     expect_request(t, "POST", "Content-Length: 0\r\n", "Content-Type");
@@ -317,12 +343,86 @@ TRANSFER_TEST(test_a_file_that_can_not_be_written_is_our_fault)
     return 0;
 }
 
+/* The end of what a process may write is the end of the disk, as far as a file can tell. */
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void expect_full(struct test *t, bool safe)
+{
+    off_t size;
+
+    limit_files(150000);
+    get(t, "/large/200000");
+    limit_files(RLIM_INFINITY);
+    expect_failure(t, FAILURE_STORAGE_FULL, PHASE_RESPONSE, safe);
+    assert_int_equal(t->answer.body.bytes, 0);
+    assert_false(has_file(t, FILE_NAME, &size));
+}
+
+TRANSFER_TEST(test_a_full_disk_is_told)
+{
+    expect_full(t, true);
+    t->x.idempotent = false;
+    expect_full(t, false);
+    get(t, "/large/200000");
+    expect_file(t, SPILLED);
+    return 0;
+}
+
+static bool no_more_space(void *arg)
+{
+    ((struct test *)arg)->n_more_space++;
+    return false;
+}
+
+static int no_more_space_body(struct test *t)
+{
+    expect_full(t, true);
+    assert_int_equal(t->n_more_space, 1);
+    return 0;
+}
+
+static bool useless_space(void *arg)
+{
+    ((struct test *)arg)->n_more_space++;
+    return true;
+}
+
+static bool some_more_space(void *arg)
+{
+    limit_files(RLIM_INFINITY);
+    return useless_space(arg);
+}
+
+static int some_more_space_body(struct test *t)
+{
+    limit_files(150000);
+    get(t, "/large/200000");
+    expect_file(t, SPILLED);
+    assert_int_equal(t->n_more_space, 1);
+    return 0;
+}
+
+static void test_space_is_made_once_for_a_write(void **state)
+{
+    with_space(state, no_more_space_body, no_more_space);
+    with_space(state, no_more_space_body, useless_space);
+    with_space(state, some_more_space_body, some_more_space);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_answer_is_recorded),
         cmocka_unit_test(test_a_kept_connection_is_used_again),
         cmocka_unit_test(test_requests_look_as_they_should),
+        cmocka_unit_test(test_targets_are_sent_as_they_are),
         cmocka_unit_test(test_methods_do_not_stick_to_a_handle),
         cmocka_unit_test(test_a_large_request_body_arrives),
         cmocka_unit_test(test_answers_of_many_shapes),
@@ -331,6 +431,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_large_bodies_are_files),
         cmocka_unit_test(test_past_the_budget_bodies_are_files),
         cmocka_unit_test(test_a_file_that_can_not_be_written_is_our_fault),
+        cmocka_unit_test(test_a_full_disk_is_told),
+        cmocka_unit_test(test_space_is_made_once_for_a_write),
     };
     /* They watch what they keep. */
     const struct CMUnitTest of_pumps[] = {

@@ -28,6 +28,8 @@ static int transfer_body(void *arg)
         .connect_timeout_us = 2 * CLOCK_US_PER_S,
         .body_memory_bytes = t->memory,
         .body_directory_fd = t->directory_fd,
+        .more_space = t->more_space,
+        .more_space_arg = t,
         .name_servers = dns_server_address(t->dns),
     };
     struct error why = { "" };
@@ -40,13 +42,19 @@ static int transfer_body(void *arg)
     return rc;
 }
 
-void with_memory(void **state, int (*body)(struct test *t), int64_t memory)
+static void with_all(
+        void **state, int (*body)(struct test *t), int64_t memory, bool (*more_space)(void *arg))
 {
     static const char *const allow[] = { "127.0.0.0/8", "::1", NULL };
     static const char *const deny[] = { "127.0.0.13", NULL };
     struct egress_options rules = { .allow = allow, .deny = deny };
     struct co_options tasks = { .max_tasks = 1000, .max_threads = 2 };
-    struct test t = { .body = body, .memory = memory, .directory = "/tmp/test-transfer-XXXXXX" };
+    struct test t = {
+        .body = body,
+        .memory = memory,
+        .more_space = more_space,
+        .directory = "/tmp/test-transfer-XXXXXX",
+    };
     struct error why;
 
     assert_non_null(mkdtemp(t.directory));
@@ -69,9 +77,19 @@ void with_memory(void **state, int (*body)(struct test *t), int64_t memory)
     assert_int_equal(rmdir(t.directory), 0);
 }
 
+void with_memory(void **state, int (*body)(struct test *t), int64_t memory)
+{
+    with_all(state, body, memory, NULL);
+}
+
 void with_transfer(void **state, int (*body)(struct test *t))
 {
-    with_memory(state, body, MEMORY);
+    with_all(state, body, MEMORY, NULL);
+}
+
+void with_space(void **state, int (*body)(struct test *t), bool (*more_space)(void *arg))
+{
+    with_all(state, body, MEMORY, more_space);
 }
 
 static enum executor executors[] = { EXECUTOR_COROUTINE, EXECUTOR_THREAD, EXECUTOR_PROCESS };

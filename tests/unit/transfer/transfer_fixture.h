@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,6 +43,8 @@ struct test {
     char directory[32];
     int directory_fd;
     int64_t memory;
+    bool (*more_space)(void *arg); /* `arg` is the test */
+    unsigned n_more_space;         /* how often it was called */
     int (*body)(struct test *t);
     struct exchange x; /* what get() and send_to() send, but for what they are given */
     struct answer answer;
@@ -53,6 +56,8 @@ struct test {
  * the test's: the executor of its exchanges.
  */
 void with_memory(void **state, int (*body)(struct test *t), int64_t memory);
+/* `more_space` is the transfer's. */
+void with_space(void **state, int (*body)(struct test *t), bool (*more_space)(void *arg));
 void with_transfer(void **state, int (*body)(struct test *t));
 
 #define TRANSFER_TEST(name)                 \

@@ -1,0 +1,190 @@
+"""More jobs than memory holds: they are found again in the store, in order, on time, by everybody."""
+
+import json
+import time
+
+from tests.e2e.case import Case
+from tests.e2e.shapes import instant
+from tests.fixture.daemon import Daemon
+
+WINDOW = 8  # jobs in memory that do not run
+
+
+def small(**more):
+    return Daemon({"scheduler": {"window": WINDOW, "max_active": 4, **more},
+                   "lanes": [{"origin": "default", "concurrency": 2}]})
+
+
+class Backlog(Case):
+    """A window of eight."""
+
+    def setUp(self):
+        super().setUp()
+        self.use(small())
+
+    def bulk(self, specs):
+        """Posts the specs as NDJSON; their ids."""
+        reply = self.api.ndjson("/v1/jobs", [json.dumps(spec) for spec in specs])
+        self.assertEqual(reply.status, 200, reply)
+        self.assertEqual({line["status"] for line in reply.lines()}, {202})
+        return [line["id"] for line in reply.lines()]
+
+    def test_all_run(self):
+        """A thousand fetches and deliveries all end, though eight fit."""
+        origin = self.origin()
+        specs = []
+        for n in range(500):
+            specs.append({"kind": "fetch", "url": origin.url(f"/ok/{n}")})
+            specs.append({"kind": "delivery", "wait": f"{n}ms"})
+        for job_id in self.bulk(specs):
+            self.assertEqual(self.ended(job_id)["state"], "succeeded")
+        self.assertEqual(len({request.path for request in origin.seen()}), 500)
+        self.assertEqual(len(origin.seen()), 500, "a job was run twice")
+
+    def test_order_in_a_lane(self):
+        """Jobs of one origin and priority start in the order in which they came."""
+        self.daemon.write_configuration({"lanes": [{"origin": "default", "concurrency": 1}]})
+        self.daemon.reload()
+        origin = self.origin()
+        ids = self.bulk([{"kind": "fetch", "url": origin.url(f"/ok/{n}")} for n in range(300)])
+        for job_id in ids:
+            self.ended(job_id)
+        self.assertEqual([int(request.path.rpartition("/")[2]) for request in origin.seen()],
+                         list(range(300)))
+
+    def test_priority(self):
+        """Among jobs that are not in memory a higher priority goes first."""
+        origin = self.origin()
+        hold = origin.url("/ok/hold?ms=700")
+        self.bulk([{"kind": "fetch", "url": hold}] * 2)
+        origin.wait_for(2)
+        ids = self.bulk([{"kind": "fetch", "url": origin.url(f"/ok/{n % 3}/{n}"),
+                          "priority": n % 3} for n in range(150)])
+        for job_id in ids:
+            self.ended(job_id)
+        order = [int(request.path.split("/")[2]) for request in origin.seen()[2:]]
+        # What was in memory already, and what was on its way, may be ahead of its turn.
+        last_of_high = max(place for place, priority in enumerate(order) if priority == 2)
+        first_half_of_low = [place for place, priority in enumerate(order) if priority == 0][25]
+        self.assertLess(last_of_high, first_half_of_low, order)
+
+    def test_a_large_lane_does_not_starve_a_small_one(self):
+        """One job to another origin passes two thousand that wait for theirs."""
+        slow, other = self.origin(), self.origin(host="127.0.0.2")
+        ids = self.bulk([{"kind": "fetch", "url": slow.url(f"/ok/{n}?ms=50")} for n in range(400)])
+        self.succeed({"kind": "fetch", "url": other.url("/ok/small")})
+        self.assertLess(len(slow.seen()), 200)
+        self.api.get(f"/v1/jobs/{ids[-1]}")
+
+    def test_due_on_time(self):
+        """What is due later than others that fill the memory is not late."""
+        far = self.bulk([{"kind": "delivery", "wait": "0s", "delay": "1h"}] * 100)
+        near = self.bulk([{"kind": "delivery", "wait": "500ms"} for _ in range(100)])
+        for job_id in near:
+            job = self.ended(job_id)
+            self.assertLess(job["run_ms"], 1500, job)
+            self.assertGreaterEqual(job["run_ms"], 499, job)
+        self.assertEqual(self.get(far[0])["state"], "pending")
+
+    def test_wait_for_one_that_is_out(self):
+        """?wait= sees the end of a job that was not in memory when the wait began."""
+        self.bulk([{"kind": "delivery", "wait": "1h"}] * 50)
+        [job_id] = self.bulk([{"kind": "delivery", "wait": "700ms"}])
+        job = self.get(job_id, "?wait=10s")
+        self.assertEqual(job["state"], "succeeded", job)
+
+    def test_cancel_one_that_is_out(self):
+        ids = self.bulk([{"kind": "delivery", "delay": "1h", "wait": "1s"}] * 60)
+        self.cancel(ids[-1])
+        self.cancel(ids[0])
+        self.assertEqual(self.get(ids[30])["state"], "pending")
+
+    def test_cancel_a_batch_that_is_out(self):
+        """All members of a batch end when it is cancelled, wherever they are."""
+        batch = self.batch({"run": "gather", "jobs": [{"kind": "delivery", "wait": "1h"}] * 700}, "")
+        reply = self.api.post(f"/v1/batches/{batch['id']}/cancel")
+        self.assertEqual(reply.status, 200, reply)
+        self.assertEqual(reply.json()["state"], "cancelled")
+        self.assertEqual(reply.json()["counts"]["cancelled"], 700)
+
+    def test_sequence_longer_than_memory(self):
+        """Held members are brought in before their turn, and keep their order."""
+        origin = self.origin()
+        jobs = [{"kind": "fetch", "url": origin.url(f"/ok/{n}")} for n in range(400)]
+        batch = self.batch({"run": "sequence", "jobs": jobs}, "?wait=80s")
+        self.assertEqual(batch["counts"]["succeeded"], 400, batch)
+        self.assertEqual([int(request.path.rpartition("/")[2]) for request in origin.seen()],
+                         list(range(400)))
+        self.assertEqual(origin.high_water, 1)
+
+    def test_concurrency_of_a_batch(self):
+        origin = self.origin()
+        jobs = [{"kind": "fetch", "url": origin.url(f"/ok/{n}?ms=2")} for n in range(300)]
+        batch = self.batch({"run": "gather", "concurrency": 2, "jobs": jobs}, "?wait=80s")
+        self.assertEqual(batch["counts"]["succeeded"], 300, batch)
+        self.assertEqual(origin.high_water, 2)
+
+    def test_deadline_of_one_that_is_out(self):
+        """A job whose deadline passes while it is out, queued or held, ends on time."""
+        origin = self.origin()
+        self.bulk([{"kind": "fetch", "url": origin.url("/ok/hold?ms=4000")}] * 20)
+        ids = self.bulk([{"kind": "fetch", "url": origin.url("/ok/late"), "deadline": "1s"}] * 30)
+        began = time.monotonic()
+        for job_id in ids:
+            job = self.ended(job_id)
+            self.assertEqual(job["error"]["code"], "deadline_exceeded", job)
+        self.assertLess(time.monotonic() - began, 3.5)
+        self.assertEqual(origin.seen("/ok/late"), [])
+
+    def test_retries_that_wait(self):
+        """Tries that wait for their backoff leave memory to others and come back."""
+        origin = self.origin()
+        ids = self.bulk([{"kind": "fetch", "url": origin.url(f"/flaky/{n}?fail=2"),
+                          "retry": {"attempts": 5, "backoff": "200ms", "max_backoff": "400ms"}}
+                         for n in range(60)])
+        for job_id in ids:
+            job = self.ended(job_id)
+            self.assertEqual(job["state"], "succeeded", job)
+            self.assertEqual([attempt["n"] for attempt in job["attempts"]], [1, 2, 3])
+
+    def test_restart(self):
+        """After a kill everything that was out or in memory goes on, once."""
+        origin = self.origin()
+        ids = self.bulk([{"kind": "fetch", "url": origin.url(f"/ok/{n}?ms=5")} for n in range(300)])
+        origin.wait_for(40)
+        self.daemon.kill()
+        self.daemon.start()
+        for job_id in ids:
+            self.assertEqual(self.ended(job_id)["state"], "succeeded")
+        self.assertLessEqual(len(origin.seen()), 300 + 4)
+
+    def test_lists_show_all(self):
+        ids = self.bulk([{"kind": "delivery", "delay": "1h", "wait": "1s"}] * 100)
+        listed = [job["id"] for job in self.listed("&state=pending")]
+        self.assertEqual(sorted(listed), sorted(ids))
+
+    def test_dates(self):
+        """`at` holds for jobs that are out."""
+        at = time.time() + 1.5
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime(int(at) + 1))
+        ids = self.bulk([{"kind": "delivery", "at": stamp, "wait": "0s"}] * 40)
+        for job_id in ids:
+            job = self.ended(job_id)
+            late = instant(job["started_at"]) - instant(stamp)
+            self.assertGreaterEqual(late, -0.01, job)
+            self.assertLess(late, 1.5, job)
+
+
+class Limits(Case):
+    """What is past a limit is refused with its name."""
+
+    def test_origins(self):
+        self.use(small(max_lanes=3))
+        origins = [self.origin(host=f"127.0.0.{n}") for n in range(1, 6)]
+        for origin in origins[:3]:
+            self.submit({"kind": "fetch", "url": origin.url("/ok?ms=3000")})
+        reply = self.api.post("/v1/jobs", {"kind": "fetch", "url": origins[3].url()})
+        self.check_problem(reply, 503)
+        self.assertIn("max_lanes", reply.json()["detail"])
+        self.assertGreaterEqual(int(reply.headers["Retry-After"]), 1)
+        self.submit({"kind": "fetch", "url": origins[0].url()})

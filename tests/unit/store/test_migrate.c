@@ -1,0 +1,149 @@
+/* A database that an earlier version wrote becomes one of this version. */
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/store/sqlite_page.h"
+#include "tests/unit/store/driver.h"
+#include "tests/unit/store/old_schema.h"
+
+#define NOW_US   1800000000000000
+#define SITE     "http://a.example:80"
+#define COLLECTS "http://b.example:80"
+
+/* Of each job: key, kind, origin of its collection, deadline, at, priority; then held, state, step. */
+static const struct old_job {
+    int64_t key;
+    int kind;
+    const char *collects;
+    int64_t deadline_us, at_us;
+    int priority, held, state, step;
+} old_jobs[] = {
+    { .key = 10, .kind = JOB_FETCH, .step = STEP_REQUEST, .priority = 3 },
+    { .key = 11, .kind = JOB_FETCH, .step = STEP_REQUEST, .deadline_us = 60000000 },
+    { .key = 12, .kind = JOB_FETCH, .step = STEP_REQUEST, .held = 1, .at_us = NOW_US + 7 },
+    { .key = 13, .kind = JOB_DELIVERY, .collects = COLLECTS, .step = STEP_WAIT, .state = 1 },
+    { .key = 14, .kind = JOB_DELIVERY, .collects = COLLECTS, .step = STEP_COLLECT, .state = 1 },
+    { .key = 15, .kind = JOB_DELIVERY, .collects = COLLECTS, .step = STEP_DELIVER },
+};
+
+static void run_sql(sqlite3 *db, const char *sql)
+{
+    char *why = NULL;
+
+    if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK)
+        fail_msg("%s", why);
+}
+
+static void add_job(sqlite3 *db, const struct old_job *j)
+{
+    char sql[2000], collects[200] = "NULL, NULL, NULL";
+
+    if (j->collects)
+        snprintf(collects, sizeof(collects), "'%s/', '%s', 'GET'", j->collects, j->collects);
+    snprintf(sql, sizeof(sql),
+            "INSERT INTO job(key, tail, kind, created_us, url, origin, method, body_bytes,"
+            " collect_url, collect_origin, collect_method, collect_body_bytes, wait_us, timeout_us,"
+            " deadline_us, delay_us, at_us, max_body_bytes, redirects, expect, tries_max, backoff_us,"
+            " max_backoff_us, priority, on_unknown, idempotent, labels)"
+            " VALUES(%lld, 5, %d, %lld, '%s/', '%s', 'GET', 0, %s, 0, 0, 1, %lld, 0, %lld, 1, 0,"
+            " x'0100c8012b', 1, 1, 1, %d, 0, 1, 0);"
+            "INSERT INTO live(key, held, state, step, due_us) VALUES(%lld, %d, %d, %d, %lld)",
+            (long long)j->key, j->kind, (long long)NOW_US, SITE, SITE, collects,
+            (long long)j->deadline_us, (long long)j->at_us, j->priority, (long long)j->key, j->held,
+            j->state, j->step, (long long)(NOW_US + j->key));
+    run_sql(db, sql);
+}
+
+static void write_old(const struct sample *s, int version)
+{
+    char text[100];
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(s->database, &db), SQLITE_OK);
+    snprintf(text, sizeof(text), "PRAGMA application_id=%d; PRAGMA user_version=%d", 0x62616564,
+            version);
+    run_sql(db, schema_1_sql);
+    if (version > 1)
+        run_sql(db, schema_2_sql);
+    run_sql(db, text);
+    for (size_t i = 0; i < sizeof(old_jobs) / sizeof(old_jobs[0]); i++)
+        add_job(db, &old_jobs[i]);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void assert_class(
+        const struct store_census *c, const char *origin, int priority, int64_t due_us)
+{
+    for (size_t i = 0; i < c->n_classes; i++)
+        if (c->classes[i].lane == lane_key(origin) && c->classes[i].priority == priority) {
+            assert_int_equal(c->classes[i].due_us, due_us);
+            return;
+        }
+    fail_msg("no class of %s, %d", origin ? origin : "none", priority);
+}
+
+static void assert_migrated(struct sqlite *d)
+{
+    struct store_census census;
+    struct store_page page;
+    struct job *j;
+
+    assert_int_equal(sqlite_read_job(d, (struct uuid7){ 12, 5 }, &j), 0);
+    assert_true(j->paged_out && j->held);
+    assert_int_equal(j->spec.executor, EXECUTOR_COROUTINE);
+    job_unref(j);
+    assert_int_equal(sqlite_take_census(d, &census), 0);
+    assert_int_equal(census.n_live, 6);
+    assert_int_equal(census.n_classes, 4);
+    assert_class(&census, SITE, 3, NOW_US + 10);
+    assert_class(&census, SITE, 0, NOW_US + 11);
+    assert_class(&census, NULL, 0, NOW_US + 13);
+    assert_class(&census, COLLECTS, 0, NOW_US + 14);
+    assert_int_equal(census.ends_us, NOW_US + 60000000);
+    store_census_done(&census);
+    assert_int_equal(sqlite_page_class(d, lane_key(SITE), 0, INT64_MAX, 10, INT64_MAX, &page), 0);
+    assert_int_equal(page.n, 2); /* not the held one */
+    store_page_done(&page);
+}
+
+static void a_job_is_paged_out_by_it(void **state)
+{
+    struct sqlite *d;
+
+    for (int version = 1; version <= 2; version++) {
+        struct sample *s = *state;
+
+        write_old(s, version);
+        d = open_database(s);
+        assert_migrated(d);
+        sqlite_close(d);
+        assert_int_equal(remove(s->database), 0);
+    }
+}
+
+static void new_jobs_go_beside_the_old_ones(void **state)
+{
+    struct job *new = sample_full();
+    struct sqlite *d;
+
+    write_old(*state, 1);
+    d = open_database(*state);
+    write_jobs(d, &new, 1);
+    assert_stored(d, new);
+    sqlite_close(d);
+    d = open_database(*state);
+    assert_stored(d, new);
+    sqlite_close(d);
+    job_unref(new);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SAMPLE_TEST(a_job_is_paged_out_by_it),
+        SAMPLE_TEST(new_jobs_go_beside_the_old_ones),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
