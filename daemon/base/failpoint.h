@@ -24,7 +24,7 @@
     X(fold_after)                                                   \
     X(body_synced) /* the file is durable, no row names it */       \
     X(purge_before_commit)                                          \
-    X(purge_after_commit) /* the files are still there */           \
+    X(purge_before_unlink) /* committed; no row names the files */  \
     X(purge_half_unlinked)                                          \
     X(backup_copied) /* the database, without the files */          \
     X(backup_before_rename)                                         \

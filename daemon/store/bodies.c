@@ -81,6 +81,8 @@ int bodies_sweep(int fd, struct sqlite *db, struct error *ret_why)
 
 void bodies_remove(int fd, struct buf *names)
 {
+    if (names->n > 0)
+        failpoint(purge_before_unlink);
     for (size_t at = 0; at < names->n; at += strlen(names->data + at) + 1) {
         unlinkat(fd, names->data + at, 0);
         failpoint(purge_half_unlinked);

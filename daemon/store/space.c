@@ -32,13 +32,18 @@ bool space_short_of(const struct space *s, int64_t bytes)
     return !space_has(s, s->options.min_free_bytes + bytes);
 }
 
+bool space_gave_up(const struct space *s)
+{
+    return s->given_up_us != 0 && !s->ballast;
+}
+
 bool space_short(struct space *s)
 {
     int64_t now_us = clock_mono_us();
 
     if (now_us >= s->checked_us + CHECK_US) {
         s->checked_us = now_us;
-        s->is_short = space_short_of(s, 0);
+        s->is_short = space_short_of(s, space_gave_up(s) ? s->options.ballast_bytes : 0);
     }
     return s->is_short;
 }
@@ -113,11 +118,6 @@ bool space_give_up(struct space *s)
     return true;
 }
 
-bool space_gave_up(const struct space *s)
-{
-    return s->given_up_us != 0 && !s->ballast;
-}
-
 int space_wait_ms(const struct space *s)
 {
     return s->options.ballast_bytes <= 0 || s->ballast ? -1 : PROBE_MS;
@@ -125,7 +125,15 @@ int space_wait_ms(const struct space *s)
 
 void space_probe(struct space *s)
 {
-    if (space_wait_ms(s) < 0 || space_short_of(s, s->options.ballast_bytes) || !ballast_make(s))
+    int64_t now_us;
+
+    if (space_wait_ms(s) < 0)
+        return;
+    now_us = clock_mono_us();
+    if (now_us < s->probed_us + PROBE_MS * 1000)
+        return;
+    s->probed_us = now_us;
+    if (!ballast_make(s))
         return;
     atomic_store(&s->ballast, true);
     log_info("there is room on the disk again: made the ballast of %lld bytes",

@@ -21,7 +21,7 @@ struct space {
     atomic_bool ballast;      /* it is there */
     atomic_llong given_up_us; /* when; 0: never */
     /* The rest is the store thread's. */
-    int64_t checked_us;
+    int64_t checked_us, probed_us;
     int64_t tight_until_us;
     bool is_short;
 };
@@ -33,7 +33,10 @@ bool space_give_up(struct space *s);
 
 /* --- the store thread's --- */
 
-/* Less than min_free_bytes are left for others than root; looked at ten times a second at most. */
+/*
+ * Less than min_free_bytes are left for others than root, or what is left is the ballast's that was
+ * given up; looked at ten times a second at most.
+ */
 bool space_short(struct space *s);
 /* Less than `bytes` and min_free_bytes. */
 bool space_short_of(const struct space *s, int64_t bytes);
@@ -45,5 +48,5 @@ void space_full(struct space *s);
 bool space_tight(struct space *s);
 /* How long the thread may sleep before it calls space_probe(); -1: for ever. */
 int space_wait_ms(const struct space *s);
-/* Makes the ballast again when there is room for it. */
+/* Makes the ballast again when there is room for it; looks twice a second. */
 void space_probe(struct space *s);

@@ -9,7 +9,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -43,6 +42,8 @@ static const char *const check_rules[] = {
     " WHERE NOT EXISTS (SELECT 1 FROM job WHERE job.key=live.key)",
     "SELECT printf('job %d: ended, but there is no such job', key) FROM done"
     " WHERE NOT EXISTS (SELECT 1 FROM job WHERE job.key=done.key)",
+    "SELECT printf('job %d: paged out, but not live', key) FROM paged"
+    " WHERE NOT EXISTS (SELECT 1 FROM live WHERE live.key=paged.key)",
     "SELECT printf('label %s of job %d: there is no such job', name, job_key) FROM label"
     " WHERE NOT EXISTS (SELECT 1 FROM job WHERE job.key=job_key)",
     "SELECT printf('attempts of job %d: there is no such job', job_key) FROM attempt"

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "daemon/base/failpoint.h"
 #include "daemon/store/sqlite.h"
 #include "daemon/store/sqlite_idempotency.h"
 #include "daemon/store/sqlite_statement.h"
@@ -176,6 +177,7 @@ int loading_drop_slice(struct sqlite *d)
         sqlite_rollback(d);
         return rc;
     }
+    failpoint(loading_drop_slice);
     rc = sqlite_commit(d);
     if (rc < 0)
         return rc;

@@ -29,16 +29,7 @@ static int purge_run(struct op *op, struct sqlite *db)
     return rc;
 }
 
-static bool purge_settle(struct op *op, struct sqlite *db, int rc)
-{
-    (void)op;
-    (void)db;
-    (void)rc;
-    failpoint(purge_after_commit);
-    return false;
-}
-
-static const struct op_class purge_class = { .run = purge_run, .settle = purge_settle };
+static const struct op_class purge_class = { .run = purge_run };
 
 int store_purge(struct store *s, const struct store_limits *limits, struct store_purge *ret)
 {

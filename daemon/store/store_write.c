@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/base/cleanup.h"
+#include "daemon/base/failpoint.h"
 #include "daemon/store/sqlite_idempotency.h"
 #include "daemon/store/sqlite_loading.h"
 #include "daemon/store/sqlite_write.h"
@@ -93,6 +94,12 @@ static int insert_batch_slice(struct insert_batch_op *i, struct sqlite *db)
         rc = sqlite_write_job(db, i->jobs[i->at + j]);
     if (rc == 0 && i->slice == left)
         rc = loading_end(db, i->batch);
+    if (i->slice == left)
+        failpoint(loading_last_slice);
+    else if (i->at == 0)
+        failpoint(loading_first_slice);
+    else
+        failpoint(loading_middle_slice);
     return rc;
 }
 
@@ -120,6 +127,7 @@ static bool insert_batch_settle(struct op *op, struct sqlite *db, int rc)
     i->at += i->slice;
     if (i->at < i->n)
         return true;
+    failpoint(loading_after_last);
     loading_show(db, i->batch->id.key);
     return false;
 }

@@ -393,19 +393,14 @@ static void worker_turn(struct worker *w)
     worker_send_home(w);
 }
 
-static void worker_sleep(struct worker *w)
-{
-    if (!w->broken)
-        space_probe(w->options.space);
-    mailbox_wait(&w->mailbox, w->broken ? -1 : space_wait_ms(w->options.space));
-}
-
 static void *worker_main(void *arg)
 {
     struct worker *w = arg;
 
     for (;;) {
         worker_take_mail(w);
+        if (!w->broken)
+            space_probe(w->options.space);
         if (w->writes.first || w->reads.first)
             worker_turn(w);
         else if (w->stopping)
@@ -413,7 +408,7 @@ static void *worker_main(void *arg)
         else if (w->untidy && !w->broken)
             worker_tidy(w);
         else
-            worker_sleep(w);
+            mailbox_wait(&w->mailbox, w->broken ? -1 : space_wait_ms(w->options.space));
     }
 }
 

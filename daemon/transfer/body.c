@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/base/cleanup.h"
+#include "daemon/base/failpoint.h"
 #include "daemon/co/co.h"
 #include "daemon/model/job.h"
 
@@ -160,6 +161,7 @@ static int sink_sync(void *arg)
 
     if (fsync(s->fd) < 0 || fsync(s->space->directory_fd) < 0)
         return -errno;
+    failpoint(body_synced);
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /* A copy of the running store: consistent, complete, and one that a daemon starts on. */
 #include <dirent.h>
 #include <errno.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,8 @@
 /* Calls that are made to fail. */
 static struct {
     atomic_bool no_links, no_space;
+    atomic_bool hold_link, held; /* the next link waits for `go` */
+    sem_t go;
 } fault;
 
 int fault_linkat(int from_fd, const char *from, int to_fd, const char *to, int flags) __asm__(
@@ -23,6 +26,10 @@ ssize_t fault_pwrite64(int fd, const void *data, size_t n, off_t at) __asm__("pw
 
 int fault_linkat(int from_fd, const char *from, int to_fd, const char *to, int flags)
 {
+    if (atomic_exchange(&fault.hold_link, false)) {
+        fault.held = true;
+        sem_wait(&fault.go);
+    }
     if (fault.no_links) {
         errno = EPERM;
         return -1;
@@ -270,6 +277,47 @@ static void it_is_consistent_while_others_work(void **state)
     scene_done(&c);
 }
 
+/* The database is copied, its files are not linked yet, and retention comes by. */
+static int purge_between(void *arg)
+{
+    struct scene *c = arg;
+    struct store_purge gone = { .more = true };
+
+    while (!fault.held)
+        assert_int_equal(co_yield(), 0);
+    while (gone.more) {
+        store_purge_done(&gone);
+        assert_int_equal(
+                store_purge(c->place->store, &(struct store_limits){ INT64_MAX, 0, 0 }, &gone), 0);
+    }
+    store_purge_done(&gone);
+    sem_post(&fault.go);
+    return 0;
+}
+
+static int backup_and_purge(void *arg)
+{
+    struct scene *c = arg;
+    struct co_task purge;
+
+    scene_fill(c);
+    fault.hold_link = true;
+    assert_int_equal(co_spawn("purge", purge_between, c, &purge), 0);
+    assert_int_equal(store_backup(c->place->store, &c->backup), 0);
+    assert_int_equal(co_await(purge, NULL), 0);
+    assert_int_equal(count_entries(c->place->sample, "bodies"), 0);
+    return 0;
+}
+
+static void no_file_is_lost_to_retention(void **state)
+{
+    struct scene c = { .place = *state };
+
+    place_run(c.place, backup_and_purge, &c);
+    start_on(&c);
+    scene_done(&c);
+}
+
 static int backup_without_space(void *arg)
 {
     struct scene *c = arg;
@@ -322,9 +370,11 @@ int main(void)
         PLACE_TEST(a_daemon_starts_on_it),
         PLACE_TEST(it_copies_where_links_do_not_go),
         PLACE_TEST(it_is_consistent_while_others_work),
+        PLACE_TEST(no_file_is_lost_to_retention),
         PLACE_TEST(a_full_disk_is_its_own_matter),
         PLACE_TEST(what_is_half_made_goes_at_the_start),
     };
 
+    sem_init(&fault.go, 0, 0);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

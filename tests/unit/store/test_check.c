@@ -169,6 +169,7 @@ static void each_broken_rule_is_found(void **state)
           " answer_step, body_bytes, truncated, body_type FROM done;"
           "UPDATE live SET state=0 WHERE state>1",
                 ": both live and ended" },
+        { "INSERT INTO paged VALUES(7, 0, 0, 0, 0, 0, 0)", "job 7: paged out, but not live" },
         { "DELETE FROM job WHERE key=(SELECT min(key) FROM job)", ": there is no such job" },
         { "INSERT INTO paged SELECT key, 0, 0, 1-held, due_us, 0, 0 FROM live LIMIT 1",
                 ": paged out otherwise than it is" },

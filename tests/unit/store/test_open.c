@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon/store/sqlite_statement.h"
 #include "tests/unit/store/driver.h"
 
 static size_t read_database(const struct sample *s, char *buffer, size_t size)
@@ -127,6 +129,126 @@ static void what_a_crash_left_in_the_log_is_read(void **state)
 }
 
 /* In a child whose files can't grow, which is what a full disk looks like. */
+/* How long the log is; 0: there is none. */
+static off_t log_size(const struct sample *s, char path[128])
+{
+    struct stat file;
+
+    snprintf(path, 128, "%s-wal", s->database);
+    return stat(path, &file) == 0 ? file.st_size : 0;
+}
+
+/* Two transactions in the log of a process that was killed. */
+static void crash_with_log(const struct sample *s, struct job *first, struct job *second)
+{
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        struct sqlite *d = open_database(s);
+
+        write_jobs(d, &first, 1);
+        write_jobs(d, &second, 1);
+        raise(SIGKILL);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+}
+
+/* A power cut in the middle of a commit: nobody was told of it. */
+static void a_torn_end_of_the_log_is_cut_off(void **state)
+{
+    struct job *first = sample_fetch(), *second = sample_fetch(), *found = NULL;
+    struct sqlite *d = open_database(*state);
+    char path[128];
+    off_t n;
+
+    sqlite_close(d);
+    crash_with_log(*state, first, second);
+    n = log_size(*state, path);
+    assert_true(n > 8192);
+    assert_int_equal(truncate(path, n - 4000), 0);
+    d = open_database(*state);
+    assert_stored(d, first);
+    assert_int_equal(sqlite_read_job(d, second->id, &found), -ENOENT);
+    write_jobs(d, &second, 1);
+    assert_stored(d, second);
+    sqlite_close(d);
+    job_unref(first);
+    job_unref(second);
+}
+
+/* The log of a crash belongs to what is refused, and stays too. */
+static void a_refused_database_keeps_its_log(void **state)
+{
+    struct job *first = sample_fetch(), *second = sample_fetch(), *third = sample_fetch();
+    char path[128];
+    struct sqlite *d = open_database(*state);
+    off_t n;
+
+    write_jobs(d, &first, 1);
+    sqlite_close(d);
+    crash_with_log(*state, second, third);
+    n = log_size(*state, path);
+    assert_true(n > 8192);
+    assert_int_equal(truncate(((struct sample *)*state)->database, 8192), 0);
+    expect_refused(*state, -EBADMSG, "damaged");
+    assert_int_equal(log_size(*state, path), n);
+    job_unref(first);
+    job_unref(second);
+    job_unref(third);
+}
+
+/* What a newer version's crash left is that version's to read. */
+static void a_newer_database_keeps_its_log(void **state)
+{
+    char path[128];
+    int status;
+    off_t n;
+    pid_t child = fork();
+
+    if (child == 0) {
+        struct sqlite *d = open_database(*state);
+
+        sqlite3_exec(d->db, "PRAGMA user_version=99", NULL, NULL, NULL);
+        raise(SIGKILL);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    n = log_size(*state, path);
+    assert_true(n > 8192);
+    expect_refused(*state, -ENOTSUP, "newer version");
+    assert_int_equal(log_size(*state, path), n);
+}
+
+static void a_truncated_database_is_refused(void **state)
+{
+    struct sample *s = *state;
+    struct job *j = sample_full();
+    struct sqlite *d = open_database(s);
+    struct stat file;
+
+    write_jobs(d, &j, 1);
+    sqlite_close(d);
+    assert_int_equal(stat(s->database, &file), 0);
+    assert_int_equal(truncate(s->database, file.st_size - 8192), 0);
+    expect_refused(s, -EBADMSG, "damaged");
+    assert_int_equal(truncate(s->database, 100), 0);
+    expect_refused(s, -EBADMSG, "damaged");
+    job_unref(j);
+}
+
+static void an_empty_file_is_a_new_one(void **state)
+{
+    struct sample *s = *state;
+    struct sqlite *d;
+
+    close(open(s->database, O_WRONLY | O_CREAT, 0600));
+    d = open_database(s);
+    assert_int_equal(sqlite_last_key(d), 0);
+    sqlite_close(d);
+}
+
 static void a_full_disk_does_not_keep_it_from_opening(void **state)
 {
     struct sample *s = *state;
@@ -203,6 +325,11 @@ int main(void)
         SAMPLE_TEST(no_database_is_refused),
         SAMPLE_TEST(a_damaged_database_is_refused),
         SAMPLE_TEST(what_a_crash_left_in_the_log_is_read),
+        SAMPLE_TEST(a_torn_end_of_the_log_is_cut_off),
+        SAMPLE_TEST(a_refused_database_keeps_its_log),
+        SAMPLE_TEST(a_newer_database_keeps_its_log),
+        SAMPLE_TEST(a_truncated_database_is_refused),
+        SAMPLE_TEST(an_empty_file_is_a_new_one),
         SAMPLE_TEST(a_full_disk_does_not_keep_it_from_opening),
         SAMPLE_TEST(a_new_file_gives_space_back),
         SAMPLE_TEST(the_log_is_folded_and_used_again),
