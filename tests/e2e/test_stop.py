@@ -1,5 +1,7 @@
 """SIGTERM and SIGINT, and what the service manager is told."""
 
+import contextlib
+import os
 import re
 import shutil
 import signal
@@ -11,6 +13,28 @@ import unittest
 from tests.e2e.case import Case
 from tests.fixture import processes
 from tests.fixture.daemon import Daemon, free_port
+
+
+def trace_syncs(case, daemon, fault):
+    """Has strace do something to each fsync from now on."""
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(daemon.process.pid), "-e",
+         "trace=fsync,fdatasync", "-e", f"inject=fsync,fdatasync:{fault}"],
+        stdin=subprocess.DEVNULL)
+    case.addCleanup(tracer.wait)
+    case.addCleanup(tracer.kill)
+    while not processes.traced(daemon.process.pid):
+        case.assertIsNone(tracer.poll(), "strace has ended")
+        time.sleep(0.01)
+    return tracer
+
+
+def post_into(daemon, answers):
+    """Posts a job; the status of the answer, if there is one."""
+    try:
+        answers.append(daemon.client().post("/v1/jobs", {"kind": "delivery"}).status)
+    except OSError:
+        pass
 
 
 class Stop(Case):
@@ -137,17 +161,9 @@ class Stop(Case):
     def test_request_without_end(self):
         """A request that does not end, here for a commit that hangs, does not hold up the exit."""
         daemon = self.use(Daemon({"scheduler": {"drain_timeout": "100ms"}}))
-        tracer = subprocess.Popen(
-            ["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(daemon.process.pid), "-e",
-             "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_enter=600000000"],
-            stdin=subprocess.DEVNULL)
-        self.addCleanup(tracer.wait)
-        self.addCleanup(tracer.kill)
-        while not processes.traced(daemon.process.pid):
-            self.assertIsNone(tracer.poll(), "strace has ended")
-            time.sleep(0.01)
+        tracer = trace_syncs(self, daemon, "delay_enter=600000000")
         answers = []
-        client = threading.Thread(target=self.post_into, args=(answers,))
+        client = threading.Thread(target=post_into, args=(daemon, answers))
         client.start()
         while "POST /v1/jobs" not in str(self.api.get("/v1/tasks").json()):
             time.sleep(0.01)
@@ -162,13 +178,6 @@ class Stop(Case):
         self.assertNotIn(202, answers)
         daemon.start()
         self.succeed({"kind": "delivery"})
-
-    def post_into(self, answers):
-        """Posts a job; the status of the answer, if there is one."""
-        try:
-            answers.append(self.daemon.client().post("/v1/jobs", {"kind": "delivery"}).status)
-        except OSError:
-            pass
 
     def test_in_the_middle_of_a_lot(self):
         """A stop in the middle of thousands of jobs loses none."""
@@ -259,6 +268,29 @@ class Log(Case):
         self.assertLess(len(lines), 20)
         for line in lines:
             self.assertTrue(line.isprintable(), line)
+
+    @unittest.skipUnless(shutil.which("strace"), "needs strace")
+    def test_nobody_reads_it(self):
+        """A failed commit ends the daemon with 1, also when its log has nowhere to go."""
+        daemon = Daemon()
+        self.addCleanup(daemon.close)
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        self.addCleanup(os.close, writer)
+        daemon.launch(stderr=writer)
+        daemon.notify.expect("READY", 60, daemon.pidfd)
+        os.set_blocking(writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, bytes(4096))
+        os.set_blocking(writer, True)  # it is one and the same for the daemon
+        trace_syncs(self, daemon, "error=EIO")
+        answers = []
+        client = threading.Thread(target=post_into, args=(daemon, answers))
+        client.start()
+        self.assertEqual(daemon.wait(20), 1)
+        client.join(20)
+        self.assertNotIn(202, answers)
 
     def test_failures_do_not_flood(self):
         """Of many failures the first ones are there, and the number of the others."""
