@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "api/handlers.h"
+#include "api/idempotency.h"
 #include "api/parse.h"
 #include "api/query.h"
 #include "api/render.h"
@@ -39,15 +40,16 @@ static json_t *id_json(const void *from, size_t i)
     return render_id(((const struct uuid7 *)from)[i]);
 }
 
-/* Suspends when there are many ids (b->total of them; NULL: not shown). */
+/* Suspends when there are many ids (those of `jobs`; NULL: they are not shown). */
 CO_SUSPENDS static int reply_batch(struct request *r, struct reply *reply, unsigned status,
-        const struct batch *b, const struct uuid7 *ids)
+        const struct batch *b, const struct submitted_batch *jobs)
 {
     struct shown_batch shown = { .batch = b, .now_us = clock_now_us(service_clock(r->service)) };
-    struct reply_items list = {
-        .item = id_json, .from = ids, .n = ids ? b->total : 0, .slice = IDS_SLICE
-    };
-    int rc = ids ? reply_items(&list, &shown.ids) : 0;
+    struct reply_items list = { .item = id_json,
+        .from = jobs ? jobs->ids : NULL,
+        .n = jobs ? jobs->n : 0,
+        .slice = IDS_SLICE };
+    int rc = jobs ? reply_items(&list, &shown.ids) : 0;
 
     if (rc < 0)
         return rc;
@@ -84,61 +86,62 @@ static int read_wait(struct request *r, struct reply *reply, int64_t *ret_us, bo
             reply, "Preference-Applied", "wait=%lld", (long long)(*ret_us / CLOCK_US_PER_S));
 }
 
-static void free_specs(struct job_spec *specs, size_t n)
+static void submitted_done(struct submitted_batch *b)
 {
-    for (size_t i = 0; i < n; i++)
-        job_spec_done(&specs[i]);
-    free(specs);
+    free(b->ids);
 }
 
-/* 0 with *ret_ids NULL: the reply says what is wrong with the batch. */
-CO_SUSPENDS static int submit(
-        struct request *r, struct reply *reply, struct batch *ret, struct uuid7 **ret_ids)
+/* 0 with nothing in *ret but the outcome: the reply says what is wrong with the batch. */
+CO_SUSPENDS static int submit(struct request *r, struct reply *reply, struct submitted_batch *ret)
 {
+    CLEANUP(parsed_batch_done) struct parsed_batch parsed = { 0 };
     CLEANUP(faults_done) struct faults faults = { 0 };
-    struct job_spec *specs = NULL;
-    struct submitted_batch submitted;
-    struct batch options;
-    size_t n = 0;
-    int rc = parse_batch(r->service, r->body.data, r->body.n, &options, &specs, &n, &faults);
+    int rc = parse_batch(r, &parsed, &faults);
 
-    *ret_ids = NULL;
     if (rc == -EBADMSG || rc == -EINVAL) {
         reply_problem(reply, rc == -EBADMSG ? 400 : 422, &faults,
                 rc == -EBADMSG ? "the body is no JSON that can be read" : "the batch is not valid");
         return 0;
     }
     if (rc == 0)
-        rc = service_submit_batch(r->service, &options, specs, n, NULL, &submitted);
-    if (rc == 0) {
-        *ret = submitted.batch;
-        *ret_ids = submitted.ids;
-    }
-    free_specs(specs, n);
+        rc = service_submit_batch(r->service, &parsed.options, parsed.specs, parsed.n,
+                parsed.keyed ? &parsed.idempotency : NULL, ret);
+    if (rc == 0)
+        idempotency_refuse(r, ret->outcome, reply);
+    return rc;
+}
+
+static int head_submitted(struct reply *reply, const struct submitted_batch *submitted)
+{
+    char id[UUID7_TEXT_SIZE];
+    int rc;
+
+    uuid7_format(submitted->batch.id, id);
+    rc = reply_add_header(reply, "Location", "/v1/batches/%s", id);
+    if (rc == 0 && submitted->outcome == SUBMIT_REPLAYED)
+        rc = idempotency_say_replayed(reply);
     return rc;
 }
 
 int batches_post(struct request *r, struct reply *reply)
 {
-    CLEANUP(cleanup_free) struct uuid7 *ids = NULL;
-    char id[UUID7_TEXT_SIZE];
-    struct batch batch;
+    CLEANUP(submitted_done) struct submitted_batch submitted = { 0 };
     int64_t wait_us;
     bool bad;
     int rc = read_wait(r, reply, &wait_us, &bad);
 
     if (rc < 0 || bad)
         return rc;
-    rc = submit(r, reply, &batch, &ids);
-    if (rc < 0 || !ids)
+    rc = submit(r, reply, &submitted);
+    if (rc < 0 || reply->status)
         return rc;
-    uuid7_format(batch.id, id);
-    rc = reply_add_header(reply, "Location", "/v1/batches/%s", id);
+    rc = head_submitted(reply, &submitted);
     if (rc == 0 && wait_us > 0)
-        rc = await_batch(r, batch.id, wait_us, &batch);
+        rc = await_batch(r, submitted.batch.id, wait_us, &submitted.batch);
     if (rc < 0)
         return rc;
-    return reply_batch(r, reply, wait_us > 0 && batch_ended(&batch) ? 200 : 202, &batch, ids);
+    return reply_batch(r, reply, wait_us > 0 && batch_ended(&submitted.batch) ? 200 : 202,
+            &submitted.batch, &submitted);
 }
 
 int batches_get(struct request *r, struct reply *reply)

@@ -9,24 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/bulk_lines.h"
 #include "api/codec.h"
 #include "api/handlers.h"
 #include "api/query.h"
-#include "api/render.h"
 #include "daemon/engine/service.h"
 
 #define BULK_SLICE          256
 #define BULK_SLICE_BYTES    CODEC_ON_LOOP_BYTES /* parsed before others run */
 #define BULK_IN_FLIGHT      8                   /* slices being submitted */
 #define BULK_LINE_MAX_BYTES (1 << 20)
-#define BULK_WRITE_SLICE    2000 /* result lines written before others run */
-
-struct bulk_line {
-    unsigned status;    /* 0: nothing is known of it */
-    struct uuid7 id;    /* of a 202 */
-    char *answer;       /* its line of the answer; owned; NULL: not made yet */
-    const char *detail; /* of one that was refused, for the answer: a literal */
-};
 
 /* Specs on their way to the service. */
 struct bulk_slice {
@@ -62,8 +54,7 @@ struct bulk {
     size_t parsed, looked; /* bytes of it: parsed; known to have no line's end after `parsed` */
     size_t line_max_bytes;
     bool skipping; /* the rest of a line that was too long */
-    struct bulk_line *lines;
-    size_t n_lines, capacity;
+    struct bulk_lines lines;
     struct bulk_slice *slice; /* being filled; NULL: none */
     struct list slices;       /* all that are not freed */
     struct co_group group;
@@ -72,50 +63,6 @@ struct bulk {
     struct bulk_parsed large; /* the next line, when BULK_LARGE */
     int rc;
 };
-
-static struct bulk_line *bulk_add_line(struct bulk *b)
-{
-    if (b->n_lines == b->capacity) {
-        size_t capacity = b->capacity ? b->capacity * 2 : 256;
-        struct bulk_line *lines = reallocarray(b->lines, capacity, sizeof(*lines));
-
-        if (!lines)
-            return NULL;
-        b->lines = lines;
-        b->capacity = capacity;
-    }
-    b->lines[b->n_lines] = (struct bulk_line){ 0 };
-    return &b->lines[b->n_lines++];
-}
-
-static int bulk_refuse(struct bulk *b, unsigned status, const char *detail)
-{
-    struct bulk_line *line = bulk_add_line(b);
-
-    if (!line)
-        return -ENOMEM;
-    line->status = status;
-    line->detail = detail;
-    return 0;
-}
-
-/* The whole line of the answer, so that it takes no more memory than its text. */
-static int bulk_keep_faults(struct bulk_line *line, const struct faults *faults)
-{
-    struct buf text = { 0 };
-    json_t *o = json_object();
-    int rc;
-
-    shape_set(&o, "status", json_integer(line->status));
-    shape_set(&o, "errors", faults_json(faults));
-    rc = shape_write_line(o, &text);
-    if (rc == 0)
-        rc = buf_append(&text, "", 1);
-    if (rc < 0)
-        buf_done(&text);
-    line->answer = text.data;
-    return rc;
-}
 
 static struct bulk_slice *bulk_open_slice(struct bulk *b)
 {
@@ -142,18 +89,8 @@ static int bulk_parse_text(void *arg)
 {
     struct bulk_parsed *p = arg;
 
-    p->rc = codec_job(p->text, p->n, p->rules, &p->spec, &p->faults);
+    p->rc = codec_job(p->text, p->n, NULL, p->rules, &p->spec, &p->faults);
     return 0;
-}
-
-static int bulk_keep_refused(struct bulk *b, const struct bulk_parsed *p)
-{
-    struct bulk_line *line = bulk_add_line(b);
-
-    if (!line)
-        return -ENOMEM;
-    line->status = p->rc == -EBADMSG ? 400 : 422;
-    return bulk_keep_faults(line, &p->faults);
 }
 
 /* A line that is parsed gets its number. */
@@ -162,13 +99,13 @@ static int bulk_keep(struct bulk *b, struct bulk_parsed *p)
     struct bulk_slice *slice;
 
     if (p->rc == -EBADMSG || p->rc == -EINVAL)
-        return bulk_keep_refused(b, p);
+        return bulk_lines_keep_faults(&b->lines, p->rc == -EBADMSG ? 400 : 422, &p->faults);
     if (p->rc < 0)
         return p->rc;
     slice = bulk_open_slice(b);
-    if (!slice || !bulk_add_line(b))
+    if (!slice || !bulk_lines_add(&b->lines))
         return -ENOMEM;
-    slice->line[slice->n] = b->n_lines - 1;
+    slice->line[slice->n] = b->lines.n - 1;
     slice->specs[slice->n++] = p->spec;
     p->spec = (struct job_spec){ 0 };
     return 0;
@@ -220,7 +157,7 @@ static int bulk_check_length(struct bulk *b)
     if (b->text.n - b->parsed <= b->line_max_bytes)
         return 0;
     if (!b->skipping)
-        rc = bulk_refuse(b, 413, "the line is longer than this daemon takes");
+        rc = bulk_lines_refuse(&b->lines, 413, "the line is longer than this daemon takes");
     b->skipping = true;
     b->parsed = b->text.n;
     b->looked = 0;
@@ -242,12 +179,13 @@ static void bulk_parse(struct bulk *b, bool at_end)
         }
         if (b->skipping || is_blank(text, n)) {
             b->skipping = false;
-        } else if (b->n_lines >= b->request->options->max_lines) {
-            b->rc = bulk_refuse(b, 413, "this upload has more lines than this daemon takes");
+        } else if (b->lines.n >= b->request->options->max_lines) {
+            b->rc = bulk_lines_refuse(
+                    &b->lines, 413, "this upload has more lines than this daemon takes");
             b->step = BULK_STOPPED;
             return;
         } else if (n > b->line_max_bytes) {
-            b->rc = bulk_refuse(b, 413, "the line is longer than this daemon takes");
+            b->rc = bulk_lines_refuse(&b->lines, 413, "the line is longer than this daemon takes");
         } else if (n > CODEC_ON_LOOP_BYTES) {
             b->large = (struct bulk_parsed){ .rules = b->rules, .text = text, .n = n };
             b->step = BULK_LARGE;
@@ -308,16 +246,16 @@ CO_SUSPENDS static int bulk_submit(void *arg)
     int rc = service_submit(b->request->service, s->specs, s->n, s->jobs, outcomes);
 
     for (size_t i = 0; i < s->n; i++) {
-        struct bulk_line *line = &b->lines[s->line[i]];
+        struct bulk_line *line = &b->lines.lines[s->line[i]];
 
-        if (rc == 0) {
-            line->status = 202;
-            line->id = s->jobs[i]->id;
+        if (rc < 0)
+            bulk_line_set_error(line, b->request->service, rc);
+        else if (s->jobs[i])
+            bulk_line_set_job(line, s->jobs[i]->id, outcomes[i]);
+        else
+            bulk_line_set_refusal(line, idempotency_refusal(outcomes[i]));
+        if (rc == 0)
             job_unref(s->jobs[i]);
-        } else {
-            line->status = reply_error_status(rc);
-            line->detail = reply_error_detail(rc);
-        }
     }
     bulk_drop_slice(s);
     co_gate_leave(&b->gate);
@@ -375,101 +313,18 @@ CO_SUSPENDS static int bulk_run(struct bulk *b, struct reply *reply)
         }
     }
     if (rc == -EFBIG)
-        rc = bulk_refuse(b, 413, "the upload is larger than this daemon takes");
+        rc = bulk_lines_refuse(&b->lines, 413, "the upload is larger than this daemon takes");
     else if (b->step != BULK_STOPPED)
         return rc;
     reply->close = true;
     return rc < 0 ? rc : 0;
 }
 
-struct bulk_writer {
-    const struct bulk *bulk;
-    struct buf *out;
-    size_t next;           /* of bulk->lines */
-    json_t *accepted, *id; /* a line like most are; its id, which is set anew for each */
-    int rc;
-};
-
-static void bulk_writer_init(void *arg)
-{
-    struct bulk_writer *w = arg;
-
-    w->accepted = json_object();
-    w->id = json_string("");
-    shape_set(&w->accepted, "status", json_integer(202));
-    shape_set(&w->accepted, "id", json_incref(w->id));
-    w->rc = w->accepted ? 0 : -ENOMEM;
-}
-
-static void bulk_writer_done(void *arg)
-{
-    struct bulk_writer *w = arg;
-
-    json_decref(w->accepted);
-    json_decref(w->id);
-}
-
-static int bulk_write_refused(const struct bulk_line *line, struct buf *out)
-{
-    json_t *o = json_object(), *error = json_object(), *errors = json_array();
-
-    shape_set(&error, "detail",
-            shape_text(line->detail ? line->detail : reply_error_detail(-ECANCELED)));
-    shape_push(&errors, error);
-    shape_set(&o, "status", json_integer(line->status ? line->status : 503));
-    shape_set(&o, "errors", errors);
-    return shape_write_line(o, out);
-}
-
-static int bulk_write_line(struct bulk_writer *w, const struct bulk_line *line)
-{
-    char id[UUID7_TEXT_SIZE];
-
-    if (line->answer)
-        return buf_append_str(w->out, line->answer);
-    if (line->status != 202)
-        return bulk_write_refused(line, w->out);
-    uuid7_format(line->id, id);
-    if (json_string_setn_nocheck(w->id, id, UUID7_TEXT_SIZE - 1) < 0)
-        return -ENOMEM;
-    return shape_write_line(json_incref(w->accepted), w->out);
-}
-
-static void bulk_write_slice(void *arg)
-{
-    struct bulk_writer *w = arg;
-
-    for (size_t i = 0; i < BULK_WRITE_SLICE && w->next < w->bulk->n_lines && w->rc == 0; i++)
-        w->rc = bulk_write_line(w, &w->bulk->lines[w->next++]);
-}
-
-/* Suspends between slices. */
-CO_SUSPENDS static int bulk_answer(const struct bulk *b, struct reply *reply)
-{
-    struct bulk_writer w = { .bulk = b, .out = &reply->body };
-    int rc = 0;
-
-    co_on_loop(bulk_writer_init, &w);
-    while (w.next < b->n_lines && w.rc == 0 && rc == 0) {
-        if (w.next > 0)
-            rc = co_yield();
-        if (rc == 0)
-            co_on_loop(bulk_write_slice, &w);
-    }
-    co_on_loop(bulk_writer_done, &w);
-    reply->status = 200;
-    if (rc == 0)
-        rc = w.rc;
-    return rc < 0 ? rc : reply_set_type(reply, REPLY_NDJSON);
-}
-
 static void bulk_done(struct bulk *b)
 {
     list_for_each_safe (it, &b->slices)
         bulk_drop_slice(list_entry(it, struct bulk_slice, node));
-    for (size_t i = 0; i < b->n_lines; i++)
-        free(b->lines[i].answer);
-    free(b->lines);
+    bulk_lines_done(&b->lines);
     buf_done(&b->text);
     service_rules_unref(b->rules);
 }
@@ -496,7 +351,7 @@ int bulk_post(struct request *r, struct reply *reply)
     if (rc == 0)
         rc = joined;
     if (rc == 0)
-        rc = bulk_answer(&b, reply);
+        rc = bulk_lines_answer(&b.lines, reply);
     bulk_done(&b);
     return rc == -ECONNRESET ? -ECANCELED : rc;
 }

@@ -68,7 +68,7 @@ static int read_jobs(json_t *jobs, const struct place *at, const struct service_
         return -ENOMEM;
     for (size_t i = 0; i < n && rc == 0; i++)
         rc = codec_job_object(json_array_get(jobs, i),
-                &(struct place){ .parent = &here, .index = i }, rules, &specs[i], faults);
+                &(struct place){ .parent = &here, .index = i }, rules, NULL, &specs[i], faults);
     if (rc < 0) {
         specs_done(specs, n);
         return rc;

@@ -8,6 +8,7 @@
 
 #include "api/codec_json.h"
 #include "api/fields.h"
+#include "api/idempotency.h"
 
 enum job_key {
     KEY_KIND,
@@ -31,6 +32,7 @@ enum job_key {
     KEY_PRIORITY,
     KEY_ON_UNKNOWN,
     KEY_IDEMPOTENT,
+    KEY_IDEMPOTENCY_KEY,
     KEY_EXECUTOR,
     KEY_MAX
 };
@@ -59,6 +61,7 @@ static const struct codec_key job_keys[KEY_MAX] = {
     [KEY_PRIORITY] = { "priority", 0 },
     [KEY_ON_UNKNOWN] = { "on_unknown", 0 },
     [KEY_IDEMPOTENT] = { "idempotent", 0 },
+    [KEY_IDEMPOTENCY_KEY] = { "idempotency_key", 0 },
     [KEY_EXECUTOR] = { "executor", 0 },
 };
 
@@ -303,6 +306,25 @@ static void read_repetition(struct job_reader *r)
     faults_at(r->faults, &here, "must be \"retry\" or \"fail\"");
 }
 
+static void read_idempotency_key(struct job_reader *r, const char **ret)
+{
+    struct place here = key_place(r, KEY_IDEMPOTENCY_KEY);
+    json_t *value = r->values[KEY_IDEMPOTENCY_KEY];
+    const char *key;
+
+    if (!value)
+        return;
+    if (!ret)
+        faults_at(r->faults, &here, "a batch has one key for all of it: the header %s",
+                IDEMPOTENCY_HEADER);
+    else if (codec_string(value, &here, &key, r->faults)) {
+        if (idempotency_is_key(key, strlen(key)))
+            *ret = key;
+        else
+            faults_at(r->faults, &here, IDEMPOTENCY_KEY_RULE);
+    }
+}
+
 static void read_executor(struct job_reader *r)
 {
     struct place here = key_place(r, KEY_EXECUTOR);
@@ -424,7 +446,7 @@ static void set_defaults(struct job_spec *spec, const struct service_rules *rule
 }
 
 int codec_job_object(json_t *object, const struct place *at, const struct service_rules *rules,
-        struct job_spec *ret, struct faults *faults)
+        const char **ret_key, struct job_spec *ret, struct faults *faults)
 {
     struct job_reader r = { .at = at, .rules = rules, .spec = ret, .faults = faults };
     int rc;
@@ -455,21 +477,43 @@ int codec_job_object(json_t *object, const struct place *at, const struct servic
         rc = read_labels(&r);
     read_counts(&r);
     read_repetition(&r);
+    read_idempotency_key(&r, ret_key);
     read_executor(&r);
     return rc;
 }
 
-int codec_job(const char *text, size_t n, const struct service_rules *rules, struct job_spec *ret,
-        struct faults *faults)
+/* `key` is the header's and `own` the job's; each may be NULL. */
+static int set_idempotency(const char *text, size_t n, const char *key, const char *own,
+        struct job_spec *spec, struct faults *faults)
+{
+    struct place root = { 0 },
+                 here = { .parent = &root, .key = job_keys[KEY_IDEMPOTENCY_KEY].name };
+
+    if (key && own && strcmp(key, own) != 0)
+        faults_at(
+                faults, &here, "must be that of the header %s, or be left out", IDEMPOTENCY_HEADER);
+    if (faults_any(faults) || (!key && !own))
+        return 0;
+    spec->idempotency = malloc(sizeof(*spec->idempotency));
+    if (!spec->idempotency)
+        return -ENOMEM;
+    return idempotency_digest("/v1/jobs", key ? key : own, text, n, spec->idempotency);
+}
+
+int codec_job(const char *text, size_t n, const char *key, const struct service_rules *rules,
+        struct job_spec *ret, struct faults *faults)
 {
     __attribute__((cleanup(cleanup_json))) json_t *object = NULL;
     struct job_spec spec = { 0 };
     struct place root = { 0 };
+    const char *own = NULL;
     int rc = codec_load_object(text, n, &object, faults);
 
     if (rc < 0)
         return rc;
-    rc = codec_job_object(object, &root, rules, &spec, faults);
+    rc = codec_job_object(object, &root, rules, &own, &spec, faults);
+    if (rc == 0)
+        rc = set_idempotency(text, n, key, own, &spec, faults);
     if (rc == 0 && faults_any(faults))
         rc = -EINVAL;
     if (rc < 0)

@@ -48,6 +48,9 @@ struct codec_request {
 /* Reads, vets and fills *ret; `at` is the object that the keys are in. -ENOMEM, else 0 with or without faults. */
 int codec_request(const struct codec_request *from, const struct place *at,
         const struct service_rules *rules, struct request_spec *ret, struct faults *faults);
-/* One job that is an object already. As codec_request(). */
+/*
+ * One job that is an object already. As codec_request(). *ret_key is its "idempotency_key", or NULL;
+ * it stays the JSON's. `ret_key` NULL: it may not have one.
+ */
 int codec_job_object(json_t *object, const struct place *at, const struct service_rules *rules,
-        struct job_spec *ret, struct faults *faults);
+        const char **ret_key, struct job_spec *ret, struct faults *faults);

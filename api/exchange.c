@@ -172,7 +172,7 @@ static int exchange_main(void *arg)
         x->stream_whole = rc == 0;
     } else {
         if (rc < 0)
-            reply_error(&x->reply, rc);
+            reply_error(&x->reply, x->request.service, rc);
         if (rc == -ECANCELED)
             x->reply.close = true;
         x->ready = true;
@@ -192,7 +192,7 @@ void exchange_spawn(struct exchange *x)
     if (rc == 0)
         return;
     x->refs--;
-    reply_error(&x->reply, rc);
+    reply_error(&x->reply, x->request.service, rc);
     x->ready = true;
 }
 

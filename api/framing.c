@@ -17,6 +17,7 @@ enum known_field {
     FIELD_TRANSFER_ENCODING,
     FIELD_CONTENT_TYPE,
     FIELD_EXPECT,
+    FIELD_IDEMPOTENCY_KEY,
     FIELD_PREFER,
     FIELD_ACCEPT,
     FIELD_MAX
@@ -30,6 +31,7 @@ static const char *const known_names[FIELD_MAX] = {
     [FIELD_TRANSFER_ENCODING] = "transfer-encoding",
     [FIELD_CONTENT_TYPE] = "content-type",
     [FIELD_EXPECT] = "expect",
+    [FIELD_IDEMPOTENCY_KEY] = "idempotency-key",
     [FIELD_PREFER] = "prefer",
     [FIELD_ACCEPT] = "accept",
 };
@@ -209,6 +211,7 @@ bool framing_check(const struct framing_head *head, const struct host_list *host
         ret->expect_continue = true;
     }
     ret->content_type = known[FIELD_CONTENT_TYPE];
+    ret->idempotency_key = known[FIELD_IDEMPOTENCY_KEY];
     ret->prefer = known[FIELD_PREFER];
     ret->accept = known[FIELD_ACCEPT];
     return true;

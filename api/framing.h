@@ -40,8 +40,8 @@ struct framing {
     int64_t content_length; /* -1: none given */
     bool chunked;
     bool expect_continue;
-    struct framing_field content_type;   /* value NULL: none */
-    struct framing_field prefer, accept; /* the first */
+    struct framing_field content_type, idempotency_key; /* value NULL: none */
+    struct framing_field prefer, accept;                /* the first */
 };
 
 /* What is wrong: the status and why; close the connection. */

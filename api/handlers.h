@@ -18,5 +18,6 @@ CO_SUSPENDS int batches_get(struct request *r, struct reply *reply);
 CO_SUSPENDS int batches_cancel(struct request *r, struct reply *reply);
 CO_SUSPENDS int results_get(struct request *r, struct reply *reply);
 CO_SUSPENDS int tasks_get(struct request *r, struct reply *reply);
+CO_SUSPENDS int admin_backup(struct request *r, struct reply *reply);
 int health_live(struct request *r, struct reply *reply);
 int health_ready(struct request *r, struct reply *reply);

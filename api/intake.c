@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "api/exchange_state.h"
+#include "api/idempotency.h"
 #include "api/query.h"
 
 #define UPLOAD_HIGH_BYTES (256 * 1024) /* waiting for the handler: then the client has to wait */
@@ -31,6 +32,10 @@ static void choose_handler(struct exchange *x, const struct framing *f, bool bod
     x->body_max = route->json ? x->api->options.max_body_bytes : DISCARD_MAX_BYTES;
     if (route->handle_lines && media_type_is(&f->content_type, REPLY_NDJSON)) {
         x->handle = route->handle_lines;
+        if (x->request.idempotency_key)
+            reply_problem(&x->reply, 422, NULL,
+                    IDEMPOTENCY_HEADER " does not go with many jobs: give each line a member "
+                                       "\"idempotency_key\"");
         x->use = BODY_STREAM;
         x->body_max = x->api->options.max_bulk_bytes;
     } else if (body && !json) {
@@ -41,7 +46,7 @@ static void choose_handler(struct exchange *x, const struct framing *f, bool bod
                         : "the body must be application/json, which curl --json says");
         return;
     }
-    if (f->content_length > x->body_max)
+    if (!x->reply.status && f->content_length > x->body_max)
         reply_problem(
                 &x->reply, 413, NULL, "the body is larger than %lld bytes", (long long)x->body_max);
 }
@@ -78,6 +83,21 @@ static int copy_field(const struct framing_field *f, char **ret)
     return f->value && !*ret ? -ENOMEM : 0;
 }
 
+static int read_key(struct exchange *x, const struct framing_field *f)
+{
+    CLEANUP(faults_done) struct faults faults = { 0 };
+    int rc;
+
+    if (!f->value || !x->route->json)
+        return 0;
+    rc = idempotency_parse(f->value, f->value_n, &x->request.idempotency_key);
+    if (rc != -EINVAL)
+        return rc;
+    faults_parameter(&faults, IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY_RULE);
+    reply_problem(&x->reply, 400, &faults, IDEMPOTENCY_HEADER " can't be understood");
+    return 0;
+}
+
 /* 0 with or without a problem in x->reply. */
 static int route_request(struct exchange *x, const char *method, const struct framing *f, bool body)
 {
@@ -95,7 +115,9 @@ static int route_request(struct exchange *x, const char *method, const struct fr
     rc = copy_field(&f->prefer, &x->request.prefer);
     if (rc == 0)
         rc = copy_field(&f->accept, &x->request.accept);
-    if (rc < 0)
+    if (rc == 0)
+        rc = read_key(x, &f->idempotency_key);
+    if (rc < 0 || x->reply.status)
         return rc;
     query_check(&x->request, x->route->parameters);
     if (x->route->parameters || !query_is_bad(&x->request, &x->reply))
@@ -124,7 +146,7 @@ bool intake_head(struct exchange *x, const char *method, const char *version)
     body = framing.content_length > 0 || framing.chunked;
     rc = x->api->stopping ? -ESHUTDOWN : route_request(x, method, &framing, body);
     if (rc < 0)
-        reply_error(&x->reply, rc);
+        reply_error(&x->reply, x->request.service, rc);
     keep = framing.content_length <= DISCARD_MAX_BYTES && !framing.chunked &&
            !(body && framing.expect_continue) && !x->api->stopping;
     if (x->reply.status && !keep) {

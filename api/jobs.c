@@ -6,6 +6,7 @@
 
 #include "api/fields.h"
 #include "api/handlers.h"
+#include "api/idempotency.h"
 #include "api/parse.h"
 #include "api/query.h"
 #include "api/render.h"
@@ -62,18 +63,17 @@ static int apply_preference(struct reply *reply, int64_t wait_us, bool preferred
             reply, "Preference-Applied", "wait=%lld", (long long)(wait_us / CLOCK_US_PER_S));
 }
 
-/* Takes the spec over when it succeeds. */
-CO_SUSPENDS static int submit_and_await(
-        struct request *r, struct job_spec *spec, int64_t wait_us, struct job **ret)
+/* Takes the spec over when it succeeds. *ret is NULL when the outcome is that there is no job. */
+CO_SUSPENDS static int submit_and_await(struct request *r, struct job_spec *spec, int64_t wait_us,
+        struct job **ret, enum submit_outcome *ret_outcome)
 {
     struct job *job;
     struct uuid7 id;
-    enum submit_outcome outcome;
-    int rc = service_submit(r->service, spec, 1, &job, &outcome);
+    int rc = service_submit(r->service, spec, 1, &job, ret_outcome);
 
     if (rc < 0)
         return rc;
-    if (wait_us <= 0) {
+    if (!job || wait_us <= 0) {
         *ret = job;
         return 0;
     }
@@ -111,6 +111,7 @@ int jobs_post(struct request *r, struct reply *reply)
 {
     CLEANUP(cleanup_job) struct job *job = NULL;
     CLEANUP(faults_done) struct faults faults = { 0 };
+    enum submit_outcome outcome = SUBMIT_ACCEPTED;
     struct job_spec spec = { 0 };
     char id[UUID7_TEXT_SIZE];
     bool preferred, body, ended;
@@ -121,20 +122,22 @@ int jobs_post(struct request *r, struct reply *reply)
     body = wants_body(r);
     if (query_is_bad(r, reply))
         return 0;
-    rc = parse_job(r->service, r->body.data, r->body.n, &spec, &faults);
+    rc = parse_job(r, &spec, &faults);
     if (rc == -EBADMSG || rc == -EINVAL) {
         reply_problem(reply, rc == -EBADMSG ? 400 : 422, &faults,
                 rc == -EBADMSG ? "the body is no JSON that can be read" : "the job is not valid");
         return 0;
     }
     if (rc == 0)
-        rc = submit_and_await(r, &spec, wait_us, &job);
+        rc = submit_and_await(r, &spec, wait_us, &job, &outcome);
     job_spec_done(&spec);
-    if (rc < 0)
+    if (rc < 0 || idempotency_refuse(r, outcome, reply))
         return rc;
     ended = wait_us > 0 && job_state_ended(job->state);
     uuid7_format(job->id, id);
     rc = reply_add_header(reply, "Location", "/v1/jobs/%s", id);
+    if (rc == 0 && outcome == SUBMIT_REPLAYED)
+        rc = idempotency_say_replayed(reply);
     if (rc == 0)
         rc = apply_preference(reply, wait_us, preferred);
     return rc < 0 ? rc : reply_job_and_body(r, reply, ended ? 200 : 202, job, body);

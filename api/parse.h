@@ -2,11 +2,22 @@
 #pragma once
 
 #include "api/codec.h"
+#include "api/request.h"
 #include "daemon/co/suspends.h"
 
-/* Suspends. As codec_job() and codec_batch(), with the rules of now; -ECANCELED as well. */
-CO_SUSPENDS int parse_job(
-        struct service *s, const char *text, size_t n, struct job_spec *ret, struct faults *faults);
-CO_SUSPENDS int parse_batch(struct service *s, const char *text, size_t n,
-        struct batch *ret_options, struct job_spec **ret_specs, size_t *ret_n,
-        struct faults *faults);
+struct parsed_batch {
+    struct batch options;
+    struct job_spec *specs; /* owned; empty ones once they are submitted */
+    size_t n;
+    bool keyed; /* there is an Idempotency-Key */
+    struct idempotency idempotency;
+};
+void parsed_batch_done(struct parsed_batch *b);
+
+/*
+ * Suspends. The request's body as codec_job() and codec_batch() read it, with its Idempotency-Key and
+ * the rules of now; -ECANCELED as well.
+ */
+CO_SUSPENDS int parse_job(const struct request *r, struct job_spec *ret, struct faults *faults);
+CO_SUSPENDS int parse_batch(
+        const struct request *r, struct parsed_batch *ret, struct faults *faults);

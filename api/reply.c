@@ -10,12 +10,14 @@
 #include "api/faults.h"
 #include "daemon/base/cleanup.h"
 #include "daemon/co/co.h"
+#include "daemon/engine/service.h"
 
 static const struct {
     unsigned status;
     const char *title;
 } titles[] = {
     { 200, "OK" },
+    { 201, "Created" },
     { 202, "Accepted" },
     { 400, "Bad Request" },
     { 403, "Forbidden" },
@@ -23,12 +25,14 @@ static const struct {
     { 405, "Method Not Allowed" },
     { 408, "Request Timeout" },
     { 409, "Conflict" },
+    { 410, "Gone" },
     { 413, "Content Too Large" },
     { 414, "URI Too Long" },
     { 415, "Unsupported Media Type" },
     { 417, "Expectation Failed" },
     { 421, "Misdirected Request" },
     { 422, "Unprocessable Content" },
+    { 429, "Too Many Requests" },
     { 431, "Request Header Fields Too Large" },
     { 500, "Internal Server Error" },
     { 503, "Service Unavailable" },
@@ -39,21 +43,23 @@ static const struct {
     int rc;
     unsigned status;
     const char *detail;
-    unsigned retry_after_s; /* 0: no such header */
+    unsigned retry_after_s; /* 0: never */
+    bool measured;          /* the service knows better when */
 } errors[] = {
     { -ENOENT, 404, "there is no such resource", 0 },
     { -ENODATA, 404, "there is no such body", 0 },
     { -EBUSY, 409, "it has not ended yet", 0 },
     { -EALREADY, 409, "it has ended already", 0 },
     { -EFBIG, 413, "the request is larger than this daemon takes", 0 },
-    { -EAGAIN, 503, "the queue is full", 5 },
-    { -ESHUTDOWN, 503, "the daemon is shutting down", 5 },
-    { -ECANCELED, 503, "the daemon is shutting down", 5 },
+    { -EAGAIN, 503, "the queue is full (store.max_jobs)", 5, true },
+    { -EUSERS, 503, "jobs of too many origins have not ended (scheduler.max_lanes)", 5, true },
+    { -ESHUTDOWN, 503, "the daemon is shutting down", 5, true },
+    { -ECANCELED, 503, "the daemon is shutting down", 5, true },
     { -EIO, 503, "the store does not take anything", 30 },
     { -ENOMEM, 503, "the daemon is out of memory", 5 },
     { -EMFILE, 503, "the daemon is out of file descriptors", 5 },
     { -ENFILE, 503, "the daemon is out of file descriptors", 5 },
-    { -ENOSPC, 507, "the disk is full", 30 },
+    { -ENOSPC, 507, "the disk has too little free space (store.min_free)", 30, true },
 };
 
 static void reply_clear(struct reply *r)
@@ -274,13 +280,24 @@ const char *reply_error_detail(int rc)
     return i < ARRAY_LEN(errors) ? errors[i].detail : strerror(-rc);
 }
 
-void reply_error(struct reply *r, int rc)
+unsigned reply_error_retry_after_s(const struct service *s, int rc)
 {
     size_t i = error_index(rc);
 
+    if (i == ARRAY_LEN(errors))
+        return 0;
+    if (!s || !errors[i].measured)
+        return errors[i].retry_after_s;
+    return service_retry_after_s(s, rc == -ECANCELED ? -ESHUTDOWN : rc);
+}
+
+void reply_error(struct reply *r, const struct service *s, int rc)
+{
+    unsigned retry_after_s = reply_error_retry_after_s(s, rc);
+
     reply_problem(r, reply_error_status(rc), NULL, "%s", reply_error_detail(rc));
-    if (i < ARRAY_LEN(errors) && errors[i].retry_after_s > 0)
-        reply_add_header(r, "Retry-After", "%u", errors[i].retry_after_s);
+    if (retry_after_s > 0)
+        reply_add_header(r, "Retry-After", "%u", retry_after_s);
 }
 
 size_t reply_format_raw(unsigned status, const char *detail, char *text, size_t size)

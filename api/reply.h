@@ -13,6 +13,7 @@
 #include "daemon/co/suspends.h"
 
 struct faults;
+struct service;
 
 #define REPLY_JSON        "application/json"
 #define REPLY_NDJSON      "application/x-ndjson"
@@ -61,11 +62,12 @@ CO_SUSPENDS int reply_json_large(
 /* Makes *r a problem; what it held before is dropped. `faults` may be NULL. */
 __attribute__((format(printf, 4, 5))) void reply_problem(
         struct reply *r, unsigned status, const struct faults *faults, const char *format, ...);
-/* The problem that a handler's -errno stands for. */
-void reply_error(struct reply *r, int rc);
-/* The status of reply_error(). */
+/* The problem that a handler's -errno stands for. `s` says when to come back; NULL: not yet there. */
+void reply_error(struct reply *r, const struct service *s, int rc);
+/* The status of reply_error(), its text, and its Retry-After; 0: it has none. */
 unsigned reply_error_status(int rc);
 const char *reply_error_detail(int rc);
+unsigned reply_error_retry_after_s(const struct service *s, int rc);
 /* A whole HTTP/1.1 answer with a problem and Connection: close, for where there is nothing but a
  * descriptor; its length. */
 size_t reply_format_raw(unsigned status, const char *detail, char *text, size_t size);

@@ -19,6 +19,7 @@ void request_done(struct request *r)
     free(r->parameters);
     free(r->prefer);
     free(r->accept);
+    free(r->idempotency_key);
     free(r->id_text);
     faults_done(&r->faults);
     buf_done(&r->body);

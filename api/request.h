@@ -28,10 +28,11 @@ struct request {
     char *query; /* as it came, without the question mark; owned; NULL: none */
     struct request_parameter *parameters;
     size_t n_parameters;
-    char *prefer;    /* the header; owned; NULL: none */
-    char *accept;    /* the same */
-    char *id_text;   /* what stands for {id} in the path; owned; NULL: none */
-    struct buf body; /* of a JSON request: all of it */
+    char *prefer;          /* the header; owned; NULL: none */
+    char *accept;          /* the same */
+    char *idempotency_key; /* of Idempotency-Key, where that means something; owned; NULL: none */
+    char *id_text;         /* what stands for {id} in the path; owned; NULL: none */
+    struct buf body;       /* of a JSON request: all of it */
 };
 
 void request_done(struct request *r);

@@ -30,6 +30,7 @@ static const struct route routes[] = {
     { "POST", "/v1/batches/{id}/cancel", batches_cancel },
     { "GET", "/v1/batches/{id}/results", results_get, .parameters = PARAMETERS("after") },
     { "GET", "/v1/tasks", tasks_get },
+    { "POST", "/v1/admin/backup", admin_backup },
 };
 
 static bool path_matches(

@@ -48,6 +48,7 @@ HOMES = {
     'ares': {'daemon/transfer/resolve.c'},
     'sqlite3.h': {'daemon/store/sqlite_schema.h', 'daemon/store/sqlite_statement.h'},
     'microhttpd.h': {'api/answer.c', 'api/connection.c', 'api/server.c'},
+    'openssl/': {'api/digest.c'},
     'jansson.h': {'api/codec_json.h', 'api/shape.h'},
     'libconfig.h': {'config/source.h'},
     'sanitizer/': {'daemon/co/sanitizer.h'},

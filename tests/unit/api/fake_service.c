@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/base/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/list.h"
 #include "daemon/base/table.h"
 #include "daemon/co/co.h"
+#include "tests/unit/api/fake_keys.h"
 
 #define FAKE_COMMIT_NS 200000
 
@@ -31,9 +33,12 @@ struct service {
     struct table table;
     struct list jobs; /* newest first */
     struct list batches;
+    struct list keys;
     struct co_condition changed;
     struct service_rules rules;
     int bodies_fd;
+    bool backing_up;
+    unsigned backups;
 };
 
 struct service *fake_service_new(int bodies_fd)
@@ -45,6 +50,7 @@ struct service *fake_service_new(int bodies_fd)
     s->bodies_fd = bodies_fd;
     list_init(&s->jobs);
     list_init(&s->batches);
+    list_init(&s->keys);
     co_condition_init(&s->changed);
     s->rules = (struct service_rules){ .max_body_bytes = 10 << 20,
         .refs = 1,
@@ -70,6 +76,7 @@ void fake_service_free(struct service *s)
     }
     while ((node = list_pop(&s->batches)))
         free(list_entry(node, struct fake_batch, node));
+    fake_keys_done(&s->keys);
     table_done(&s->table);
     free(s);
 }
@@ -206,39 +213,67 @@ static int fake_insert(struct service *s, struct job_spec *spec, struct uuid7 ba
     return co_spawn_detached("fake job", fake_run, f);
 }
 
-int service_submit(struct service *s, struct job_spec *specs, size_t n, struct job **ret_jobs,
-        enum submit_outcome *ret_outcomes)
+static enum submit_outcome fake_submit_one(
+        struct service *s, struct job_spec *spec, struct job **ret)
 {
-    const char *name = specs[0].name ? specs[0].name : "";
-    int rc = co_sleep(FAKE_COMMIT_NS);
+    bool forgotten = spec->name && strcmp(spec->name, "forgotten") == 0;
+    struct idempotency is, *given = spec->idempotency;
+    enum submit_outcome outcome = SUBMIT_ACCEPTED;
+    struct uuid7 id;
 
-    if (rc < 0)
-        return rc;
-    if (strcmp(name, "disk full") == 0)
-        return -ENOSPC;
-    if (strcmp(name, "queue full") == 0)
-        return -EAGAIN;
-    for (size_t i = 0; i < n; i++) {
-        rc = fake_insert(s, &specs[i], (struct uuid7){ 0 }, 0, &ret_jobs[i]);
-        assert(rc == 0);
-        ret_outcomes[i] = SUBMIT_ACCEPTED;
+    *ret = NULL;
+    if (given) {
+        is = *given;
+        outcome = fake_keys_look_up(&s->keys, given, &id);
     }
+    if (outcome == SUBMIT_REPLAYED && forgotten)
+        outcome = SUBMIT_FORGOTTEN;
+    if (outcome == SUBMIT_REPLAYED)
+        *ret = job_ref(fake_find(s, id)->job);
+    if (outcome != SUBMIT_ACCEPTED) {
+        job_spec_done(spec);
+        *spec = (struct job_spec){ 0 };
+        return outcome;
+    }
+    if (fake_insert(s, spec, (struct uuid7){ 0 }, 0, ret) < 0)
+        abort();
+    if (given)
+        fake_keys_remember(&s->keys, &is, (*ret)->id);
+    return outcome;
+}
+
+static int fake_refusal(const struct job_spec *spec)
+{
+    static const struct {
+        const char *name;
+        int rc;
+    } refusals[] = { { "disk full", -ENOSPC }, { "queue full", -EAGAIN },
+        { "too many origins", -EUSERS }, { "shutting down", -ESHUTDOWN } };
+
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++)
+        if (spec->name && strcmp(spec->name, refusals[i].name) == 0)
+            return refusals[i].rc;
     return 0;
 }
 
-int service_submit_batch(struct service *s, const struct batch *options, struct job_spec *specs,
-        size_t n, const struct idempotency *idempotency, struct submitted_batch *ret)
+int service_submit(struct service *s, struct job_spec *specs, size_t n, struct job **ret_jobs,
+        enum submit_outcome *ret_outcomes)
 {
-    struct fake_batch *b = calloc(1, sizeof(*b));
-    struct uuid7 *ids = calloc(n, sizeof(*ids));
     int rc = co_sleep(FAKE_COMMIT_NS);
 
-    assert(b && ids);
-    if (rc < 0) {
-        free(b);
-        free(ids);
-        return rc;
-    }
+    if (rc == 0)
+        rc = fake_refusal(&specs[0]);
+    for (size_t i = 0; i < n && rc == 0; i++)
+        ret_outcomes[i] = fake_submit_one(s, &specs[i], &ret_jobs[i]);
+    return rc;
+}
+
+static void fake_insert_batch(struct service *s, const struct batch *options,
+        struct job_spec *specs, size_t n, struct submitted_batch *ret)
+{
+    struct fake_batch *b = calloc(1, sizeof(*b));
+
+    assert(b);
     b->batch = *options;
     uuid7_next(&s->ids, clock_now_us(&s->clock), &b->batch.id);
     b->batch.state = BATCH_RUNNING;
@@ -248,14 +283,70 @@ int service_submit_batch(struct service *s, const struct batch *options, struct 
     for (size_t i = 0; i < n; i++) {
         struct job *j;
 
-        rc = fake_insert(s, &specs[i], b->batch.id, (unsigned)i, &j);
-        assert(rc == 0);
-        ids[i] = j->id;
+        if (fake_insert(s, &specs[i], b->batch.id, (unsigned)i, &j) < 0)
+            abort();
         job_unref(j);
     }
-    (void)idempotency;
-    *ret = (struct submitted_batch){ .batch = b->batch, .ids = ids, .n = n };
+    ret->batch = b->batch;
+}
+
+static void fake_list_ids(struct service *s, struct submitted_batch *ret)
+{
+    ret->n = ret->batch.total;
+    ret->ids = calloc(ret->n, sizeof(*ret->ids));
+    assert(ret->ids);
+    list_for_each (it, &s->jobs) {
+        struct job *j = list_entry(it, struct fake_job, all)->job;
+
+        if (j->batch.key == ret->batch.id.key)
+            ret->ids[j->index] = j->id;
+    }
+}
+
+int service_submit_batch(struct service *s, const struct batch *options, struct job_spec *specs,
+        size_t n, const struct idempotency *idempotency, struct submitted_batch *ret)
+{
+    int rc = co_sleep(FAKE_COMMIT_NS);
+    struct uuid7 id;
+
+    if (rc == 0)
+        rc = fake_refusal(&specs[0]);
+    if (rc < 0)
+        return rc;
+    *ret = (struct submitted_batch){ .outcome = SUBMIT_ACCEPTED };
+    if (idempotency)
+        ret->outcome = fake_keys_look_up(&s->keys, idempotency, &id);
+    if (ret->outcome == SUBMIT_MISMATCHED)
+        return 0;
+    if (ret->outcome == SUBMIT_REPLAYED)
+        ret->batch = fake_find_batch(s, id)->batch;
+    else
+        fake_insert_batch(s, options, specs, n, ret);
+    if (ret->outcome == SUBMIT_ACCEPTED && idempotency)
+        fake_keys_remember(&s->keys, idempotency, ret->batch.id);
+    fake_list_ids(s, ret);
     return 0;
+}
+
+unsigned service_retry_after_s(const struct service *s, int refusal)
+{
+    (void)s;
+    return refusal == -ENOSPC ? 31 : refusal == -EAGAIN ? 7 : refusal == -EUSERS ? 8 : 9;
+}
+
+int service_backup(struct service *s, struct store_backup *ret)
+{
+    int rc;
+
+    if (s->backing_up)
+        return -EBUSY;
+    if (s->backups++ == 1)
+        return -ENOSPC;
+    s->backing_up = true;
+    rc = co_sleep(FAKE_BACKUP_MS * 1000000LL);
+    s->backing_up = false;
+    *ret = (struct store_backup){ .path = strdup("/var/backups/1"), .bytes = 4096 };
+    return rc;
 }
 
 int service_get(struct service *s, struct uuid7 id, struct job **ret)
@@ -474,4 +565,10 @@ void store_body_done(struct store_body *b)
     body_done(&b->body);
     free(b->type);
     *b = (struct store_body){ 0 };
+}
+
+void store_backup_done(struct store_backup *b)
+{
+    free(b->path);
+    *b = (struct store_backup){ 0 };
 }

@@ -28,7 +28,7 @@ static struct job_spec good_job(void **state, const char *text)
     struct service_rules *rules = service_rules_ref(*state);
     struct faults faults = { 0 };
     struct job_spec spec = { 0 };
-    int rc = codec_job(text, strlen(text), rules, &spec, &faults);
+    int rc = codec_job(text, strlen(text), NULL, rules, &spec, &faults);
 
     if (rc < 0)
         print_error("%s\n", faults.n ? faults.list[0].detail : "?");
@@ -43,7 +43,7 @@ static int bad_job(void **state, const char *text, char *ret, size_t size)
     struct service_rules *rules = service_rules_ref(*state);
     struct faults faults = { 0 };
     struct job_spec spec = { .kind = 77 };
-    int rc = codec_job(text, strlen(text), rules, &spec, &faults);
+    int rc = codec_job(text, strlen(text), NULL, rules, &spec, &faults);
     size_t n = 0;
 
     assert_true(rc < 0);
@@ -238,7 +238,7 @@ static void single_mistakes_have_their_pointer(void **state)
         { "{\"kind\":\"delivery\",\"collect\":{\"url\":\"http://a/\",\"executor\":\"thread\"}}",
                 "/collect/executor" },
         { FETCH(",\"order_key\":\"a\""), "/order_key" },
-        { FETCH(",\"idempotency_key\":\"a\""), "/idempotency_key" },
+        { FETCH(",\"idempotency_key\":\"a b\""), "/idempotency_key" },
         { FETCH(",\"wait\":1"), "/wait" },
         { FETCH(",\"payload\":1"), "/payload" },
         { FETCH(",\"collect\":{}"), "/collect" },

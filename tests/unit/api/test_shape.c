@@ -142,7 +142,7 @@ static void errors_are_problems(void **state)
     char raw[512];
 
     (void)state;
-    reply_error(&r, -28); /* ENOSPC */
+    reply_error(&r, NULL, -28); /* ENOSPC */
     assert_int_equal(r.status, 507);
     assert_string_equal(r.type, "application/problem+json");
     assert_string_equal(r.headers[0].name, "Retry-After");
@@ -150,7 +150,7 @@ static void errors_are_problems(void **state)
     assert_int_equal(r.n_headers, 0);
     assert_text(&r.body, "{\"type\":\"about:blank\",\"title\":\"Not Found\",\"status\":404,"
                          "\"detail\":\"no \\\"job\\\"\"}\n");
-    reply_error(&r, -12345);
+    reply_error(&r, NULL, -12345);
     assert_int_equal(r.status, 500);
     reply_done(&r);
     assert_int_equal(reply_format_raw(503, "x", raw, 64), 63);
