@@ -1,4 +1,5 @@
 /* The answer on its way to microhttpd: a buffer, a file, or what a handler writes piece by piece. */
+#include <errno.h>
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@ static ssize_t answer_pull(void *arg, uint64_t position, char *data, size_t size
         x->out_at += n;
         if (x->out_at == x->out.n) {
             x->out.n = x->out_at = 0;
+            exchange_account_answer(x, 0);
             co_condition_notify_all(&x->moved);
         }
         return (ssize_t)n;
@@ -77,11 +79,29 @@ static bool answer_add_headers(const struct exchange *x, struct MHD_Response *re
     return good;
 }
 
+/* What was only asked for can be asked for again. */
+static void answer_hold(struct exchange *x)
+{
+    size_t n = x->reply.body.n;
+
+    if (x->streaming)
+        return;
+    exchange_account_answer(x, n);
+    if (n <= EXCHANGE_SMALL_BYTES || strcmp(x->method, "GET") != 0 ||
+            !exchange_answers_are_too_large(x))
+        return;
+    exchange_account_answer(x, 0);
+    reply_error(&x->reply, x->request.service, -EOVERFLOW);
+}
+
 bool answer_send(struct exchange *x)
 {
-    struct MHD_Response *response = answer_make_response(x);
-    bool good = response && answer_add_headers(x, response);
+    struct MHD_Response *response;
+    bool good;
 
+    answer_hold(x);
+    response = answer_make_response(x);
+    good = response && answer_add_headers(x, response);
     x->status = x->reply.status;
     x->phase = EXCHANGE_SENT;
     x->connection->lingers = !x->body_ended;

@@ -80,6 +80,8 @@ static int read_wait(struct request *r, struct reply *reply, int64_t *ret_us, bo
 
     query_wait_time(r, ret_us, &preferred);
     *ret_bad = query_is_bad(r, reply);
+    if (!*ret_bad && *ret_us > 0 && request_may_wait(r) < 0)
+        return -EMLINK;
     if (*ret_bad || !preferred)
         return 0;
     return reply_add_header(
@@ -98,6 +100,7 @@ CO_SUSPENDS static int submit(struct request *r, struct reply *reply, struct sub
     CLEANUP(faults_done) struct faults faults = { 0 };
     int rc = parse_batch(r, &parsed, &faults);
 
+    request_drop_body(r);
     if (rc == -EBADMSG || rc == -EINVAL) {
         reply_problem(reply, rc == -EBADMSG ? 400 : 422, &faults,
                 rc == -EBADMSG ? "the body is no JSON that can be read" : "the batch is not valid");

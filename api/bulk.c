@@ -24,7 +24,7 @@
 struct bulk_slice {
     struct list node; /* in bulk.slices */
     struct bulk *bulk;
-    size_t n;
+    size_t n, bytes;         /* of specs; about what all of it takes in memory */
     size_t line[BULK_SLICE]; /* the number of each spec's line */
     struct job_spec specs[BULK_SLICE];
     struct job *jobs[BULK_SLICE];
@@ -57,6 +57,7 @@ struct bulk {
     struct bulk_lines lines;
     struct bulk_slice *slice; /* being filled; NULL: none */
     struct list slices;       /* all that are not freed */
+    size_t slices_bytes;
     struct co_group group;
     struct co_gate gate;
     enum bulk_step step;      /* how bulk_parse() ended */
@@ -72,6 +73,8 @@ static struct bulk_slice *bulk_open_slice(struct bulk *b)
             return NULL;
         b->slice->bulk = b;
         b->slice->n = 0;
+        b->slice->bytes = sizeof(*b->slice);
+        b->slices_bytes += sizeof(*b->slice);
         list_append(&b->slices, &b->slice->node);
     }
     return b->slice;
@@ -107,6 +110,8 @@ static int bulk_keep(struct bulk *b, struct bulk_parsed *p)
         return -ENOMEM;
     slice->line[slice->n] = b->lines.n - 1;
     slice->specs[slice->n++] = p->spec;
+    slice->bytes += p->n;
+    b->slices_bytes += p->n;
     p->spec = (struct job_spec){ 0 };
     return 0;
 }
@@ -234,8 +239,14 @@ static void bulk_drop_slice(struct bulk_slice *s)
 {
     for (size_t i = 0; i < s->n; i++)
         job_spec_done(&s->specs[i]);
+    s->bulk->slices_bytes -= s->bytes;
     list_remove(&s->node);
     free(s);
+}
+
+static void bulk_account(struct bulk *b)
+{
+    request_holds(b->request, (int64_t)(b->text.n + b->slices_bytes + bulk_lines_bytes(&b->lines)));
 }
 
 CO_SUSPENDS static int bulk_submit(void *arg)
@@ -258,6 +269,7 @@ CO_SUSPENDS static int bulk_submit(void *arg)
             job_unref(s->jobs[i]);
     }
     bulk_drop_slice(s);
+    bulk_account(b);
     co_gate_leave(&b->gate);
     return 0;
 }
@@ -296,7 +308,19 @@ CO_SUSPENDS static int bulk_take(struct bulk *b, bool at_end)
     } while (rc == 0 && (b->step == BULK_AGAIN || b->step == BULK_LARGE));
     buf_consume(&b->text, b->parsed);
     b->parsed = 0;
+    bulk_account(b);
     return rc;
+}
+
+/* One line stands for all that were not read. */
+static int bulk_refuse_rest(struct bulk *b, int why)
+{
+    struct bulk_line *line = bulk_lines_add(&b->lines);
+
+    if (!line)
+        return -ENOMEM;
+    bulk_line_set_error(line, b->request->service, why);
+    return 0;
 }
 
 /* The upload to its end. -ECONNRESET: it was cut off. */
@@ -314,6 +338,8 @@ CO_SUSPENDS static int bulk_run(struct bulk *b, struct reply *reply)
     }
     if (rc == -EFBIG)
         rc = bulk_lines_refuse(&b->lines, 413, "the upload is larger than this daemon takes");
+    else if (rc == -ENOBUFS)
+        rc = bulk_refuse_rest(b, rc);
     else if (b->step != BULK_STOPPED)
         return rc;
     reply->close = true;

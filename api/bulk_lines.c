@@ -6,13 +6,19 @@
 #include "api/faults.h"
 #include "daemon/co/co.h"
 
-#define WRITE_SLICE 2000 /* result lines written before others run */
+#define WRITE_SLICE    2000 /* result lines written before others run */
+#define ACCEPTED_BYTES 64   /* the text of a usual line */
 
 void bulk_lines_done(struct bulk_lines *l)
 {
     for (size_t i = 0; i < l->n; i++)
         free(l->lines[i].answer);
     free(l->lines);
+}
+
+size_t bulk_lines_bytes(const struct bulk_lines *l)
+{
+    return l->capacity * sizeof(*l->lines) + 2 * l->answers_bytes + l->n * ACCEPTED_BYTES;
 }
 
 struct bulk_line *bulk_lines_add(struct bulk_lines *l)
@@ -61,6 +67,7 @@ int bulk_lines_keep_faults(struct bulk_lines *l, unsigned status, const struct f
     if (rc < 0)
         buf_done(&text);
     line->answer = text.data;
+    l->answers_bytes += text.capacity;
     return rc;
 }
 

@@ -21,9 +21,12 @@ struct bulk_line {
 struct bulk_lines {
     struct bulk_line *lines;
     size_t n, capacity;
+    size_t answers_bytes; /* of those that are made */
 };
 
 void bulk_lines_done(struct bulk_lines *l);
+/* What they and their answer take in memory, about. */
+size_t bulk_lines_bytes(const struct bulk_lines *l);
 /* The next line, empty; NULL: no memory. It moves when another is added. */
 struct bulk_line *bulk_lines_add(struct bulk_lines *l);
 /* `detail` is a literal. -ENOMEM. */

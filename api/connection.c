@@ -16,7 +16,6 @@
 #include "api/reply.h"
 #include "daemon/base/clock.h"
 
-#define BODY_TIMEOUT_US (30 * CLOCK_US_PER_S) /* without EXCHANGE_PROGRESS_BYTES of body */
 #define IDLE_TIMEOUT_US (75 * CLOCK_US_PER_S) /* until the next request's first line is whole */
 
 /* After the peer's end it makes the descriptor readable anew, for an edge triggered epoll. */
@@ -41,16 +40,22 @@ static void connection_peer_ready(struct loop_watch *w, unsigned events)
         exchange_hung_up(c->exchange);
 }
 
-struct connection *connection_new(struct api *a, struct MHD_Connection *mhd, int fd, bool local)
+struct connection *connection_new(
+        struct api *a, struct MHD_Connection *mhd, int fd, const struct sockaddr *address)
 {
     struct connection *c = calloc(1, sizeof(*c));
 
     if (!c)
         return NULL;
+    c->client = clients_enter(&a->clients, fd, address);
+    if (!c->client) {
+        free(c);
+        return NULL;
+    }
     c->api = a;
     c->mhd = mhd;
     c->fd = fd;
-    c->local = local;
+    c->local = address->sa_family == AF_UNIX;
     loop_watch_init(&c->peer, a->loop, fd, connection_peer_ready);
     connection_watch_reset(c, false);
     deadline_init(&c->deadline);
@@ -70,6 +75,8 @@ void connection_free(struct connection *c)
         linger_begin(&c->api->lingers, c->fd);
     list_remove(&c->node);
     c->api->n_connections--;
+    c->api->n_evicted -= c->evicted;
+    clients_leave(&c->api->clients, c->client);
     free(c);
 }
 
@@ -133,6 +140,27 @@ void connection_shut(struct connection *c)
     shutdown(c->fd, SHUT_RDWR);
 }
 
+static bool evict_first(struct deadline_queue *q)
+{
+    struct connection *c;
+
+    if (list_empty(&q->items))
+        return false;
+    c = CONTAINER_OF(list_entry(q->items.next, struct deadline, node), struct connection, deadline);
+    if (c->deadline.at_us - q->timeout_us > clock_mono_us() - CONNECTION_GRACE_US)
+        return false;
+    deadline_stop(&c->deadline);
+    c->evicted = true;
+    c->api->n_evicted++;
+    connection_shut(c);
+    return true;
+}
+
+bool connection_evict(struct api *a)
+{
+    return evict_first(&a->header_deadlines) || evict_first(&a->idle_deadlines);
+}
+
 void connection_refuse(struct connection *c, unsigned status, const char *detail)
 {
     char text[512];
@@ -158,7 +186,8 @@ void connection_queues_init(struct api *a)
 {
     deadline_queue_init(
             &a->header_deadlines, a->loop, a->options.header_timeout_us, connection_too_slow);
-    deadline_queue_init(&a->body_deadlines, a->loop, BODY_TIMEOUT_US, connection_too_slow);
+    deadline_queue_init(
+            &a->body_deadlines, a->loop, a->options.body_timeout_us, connection_too_slow);
     deadline_queue_init(&a->idle_deadlines, a->loop, IDLE_TIMEOUT_US, connection_idled);
     lingers_init(&a->lingers, a->loop);
 }

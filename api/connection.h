@@ -14,6 +14,8 @@ struct connection {
     struct list node;       /* in api.connections */
     int fd;                 /* microhttpd's */
     bool local;             /* a Unix socket */
+    struct client *client;  /* counts it */
+    bool evicted;           /* counted in api.n_evicted */
     struct loop_watch peer; /* for its end */
     bool hung_up;           /* the peer sends nothing any more */
     bool lingers;           /* its client may still be sending when it is closed */
@@ -22,7 +24,8 @@ struct connection {
 };
 
 /* Counts from now until the first request's head is whole. NULL: no memory. */
-struct connection *connection_new(struct api *a, struct MHD_Connection *mhd, int fd, bool local);
+struct connection *connection_new(
+        struct api *a, struct MHD_Connection *mhd, int fd, const struct sockaddr *address);
 void connection_free(struct connection *c);
 
 /* From the loop's stack. microhttpd looks at the connection again in its next run only. */
@@ -52,6 +55,13 @@ void connection_look_again(struct connection *c);
 void connection_refuse(struct connection *c, unsigned status, const char *detail);
 /* microhttpd will see the end of the connection and free it. */
 void connection_shut(struct connection *c);
+/*
+ * Makes room for a new one: shuts down the connection that has been without a whole head for the
+ * longest, or else the one that has been idle for the longest. False: none of them has had
+ * CONNECTION_GRACE_US.
+ */
+#define CONNECTION_GRACE_US 1000000
+bool connection_evict(struct api *a);
 
 void connection_queues_init(struct api *a);
 void connection_queues_done(struct api *a);

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 
+#include "api/client.h"
 #include "api/deadline.h"
 #include "api/framing.h"
 #include "api/linger.h"
@@ -27,7 +28,13 @@ struct api {
     struct list woken;           /* exchanges to be resumed in the next run */
     struct list connections;
     unsigned n_connections;
-    unsigned n_exchanges; /* requests begun and not answered to the end */
+    unsigned n_evicted; /* connections that are shut down to make room, and not freed yet */
+    struct clients clients;
+    unsigned n_waiters;            /* requests, see options.max_waiters */
+    int64_t request_bytes;         /* see options.request_memory_bytes */
+    int64_t answer_bytes;          /* see options.answer_memory_bytes */
+    struct co_condition less_held; /* request_bytes has fallen */
+    unsigned n_exchanges;          /* requests begun and not answered to the end */
     struct lingers lingers;
     struct deadline_queue header_deadlines, body_deadlines, idle_deadlines;
     struct co_task task;        /* parent of all handlers; {0}: none */

@@ -55,12 +55,50 @@ void exchange_unref(struct exchange *x)
         return;
     list_remove(&x->woken);
     request_done(&x->request);
+    x->request.body.n = 0;
+    x->handler_holds = 0;
+    exchange_account(x);
+    exchange_account_answer(x, 0);
+    x->api->n_waiters -= x->waits;
     reply_done(&x->reply);
     buf_done(&x->out);
     free(x->target);
     if (--x->api->n_exchanges == 0)
         co_condition_notify_all(&x->api->quiet);
     free(x);
+}
+
+void exchange_account(struct exchange *x)
+{
+    int64_t now = x->handler_holds + (int64_t)x->request.body.n, before = x->held;
+
+    x->held = now;
+    x->api->request_bytes += now - before;
+    if (now < before)
+        co_condition_notify_all(&x->api->less_held);
+}
+
+bool exchange_is_too_much(const struct exchange *x, int64_t more)
+{
+    int64_t all = x->api->request_bytes + more, own = x->held + more;
+    int64_t most = x->api->options.request_memory_bytes;
+
+    if (own > EXCHANGE_SMALL_BYTES)
+        most -= most / 4;
+    return all > most && all > own;
+}
+
+void exchange_account_answer(struct exchange *x, size_t n)
+{
+    x->api->answer_bytes += (int64_t)n - x->answer_held;
+    x->answer_held = (int64_t)n;
+}
+
+bool exchange_answers_are_too_large(const struct exchange *x)
+{
+    int64_t all = x->api->answer_bytes;
+
+    return all > x->api->options.answer_memory_bytes && all > x->answer_held;
 }
 
 void exchange_suspend(struct exchange *x)

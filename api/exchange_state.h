@@ -9,6 +9,9 @@
 #include "api/request.h"
 #include "api/route.h"
 
+/* Requests up to this size have the last quarter of the memory to themselves. */
+#define EXCHANGE_SMALL_BYTES 65536
+
 enum exchange_phase { EXCHANGE_HEAD, EXCHANGE_BODY, EXCHANGE_ANSWER, EXCHANGE_SENT };
 
 enum body_use { BODY_WHOLE, BODY_STREAM, BODY_DISCARD };
@@ -34,6 +37,10 @@ struct exchange {
     bool streaming, stream_ended, stream_whole;
     struct buf out;
     size_t out_at;
+    int64_t held;              /* its share of api.request_bytes */
+    int64_t handler_holds;     /* of that: what the handler has taken, and made of it */
+    int64_t answer_held;       /* its share of api.answer_bytes */
+    bool waits;                /* counted in api.n_waiters */
     struct co_condition moved; /* body arrived, `out` was drained, or it is over */
     struct co_scope *waiting;  /* what the handler awaits may be cut short; NULL: it may not */
     bool gone;                 /* the client */
@@ -47,6 +54,14 @@ void exchange_suspend(struct exchange *x);
 void exchange_wake(struct exchange *x);
 /* Nobody waits for the answer any more. */
 void exchange_gone(struct exchange *x);
+
+/* After its body, or what was made of it, has grown or shrunk. */
+void exchange_account(struct exchange *x);
+/* With `more` bytes of it, requests would take more memory than they may, and not this one alone. */
+bool exchange_is_too_much(const struct exchange *x, int64_t more);
+/* The same of answers. */
+void exchange_account_answer(struct exchange *x, size_t n);
+bool exchange_answers_are_too_large(const struct exchange *x);
 
 /* intake.c. False: close the connection. */
 bool intake_head(struct exchange *x, const char *method, const char *version);

@@ -49,6 +49,9 @@ static void choose_handler(struct exchange *x, const struct framing *f, bool bod
     if (!x->reply.status && f->content_length > x->body_max)
         reply_problem(
                 &x->reply, 413, NULL, "the body is larger than %lld bytes", (long long)x->body_max);
+    else if (!x->reply.status && x->use == BODY_WHOLE && f->content_length > 0 &&
+             exchange_is_too_much(x, f->content_length))
+        reply_error(&x->reply, x->request.service, -ENOBUFS);
 }
 
 static int find_route(struct exchange *x, const char *method)
@@ -165,11 +168,33 @@ bool intake_head(struct exchange *x, const char *method, const char *version)
     return true;
 }
 
+/* False: close the connection. */
+static bool keep_piece(struct exchange *x, const char *data, size_t n)
+{
+    if (buf_append(&x->request.body, data, n) < 0)
+        return false;
+    exchange_account(x);
+    if (x->use == BODY_WHOLE) {
+        if (!exchange_is_too_much(x, 0))
+            return true;
+        connection_refuse(x->connection, 503, reply_error_detail(-ENOBUFS));
+        x->connection->lingers = true;
+        return false;
+    }
+    co_condition_notify_all(&x->moved);
+    if (x->request.body.n >= UPLOAD_HIGH_BYTES || exchange_is_too_much(x, 0)) {
+        exchange_suspend(x);
+        connection_no_deadline(x->connection);
+    }
+    return true;
+}
+
 static void refuse_rest(struct exchange *x)
 {
     x->body_too_large = true;
     if (x->use == BODY_WHOLE) {
         buf_done(&x->request.body);
+        exchange_account(x);
         reply_problem(
                 &x->reply, 413, NULL, "the body is larger than %lld bytes", (long long)x->body_max);
         x->reply.close = true;
@@ -201,16 +226,7 @@ bool intake_body(struct exchange *x, const char *data, size_t n)
         x->use = BODY_DISCARD;
     if (x->use == BODY_DISCARD)
         return true;
-    if (buf_append(&x->request.body, data, n) < 0)
-        return false;
-    if (x->use == BODY_WHOLE)
-        return true;
-    co_condition_notify_all(&x->moved);
-    if (x->request.body.n >= UPLOAD_HIGH_BYTES) {
-        exchange_suspend(x);
-        connection_no_deadline(x->connection);
-    }
-    return true;
+    return keep_piece(x, data, n);
 }
 
 void intake_end(struct exchange *x)

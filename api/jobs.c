@@ -122,7 +122,11 @@ int jobs_post(struct request *r, struct reply *reply)
     body = wants_body(r);
     if (query_is_bad(r, reply))
         return 0;
+    rc = wait_us > 0 ? request_may_wait(r) : 0;
+    if (rc < 0)
+        return rc;
     rc = parse_job(r, &spec, &faults);
+    request_drop_body(r);
     if (rc == -EBADMSG || rc == -EINVAL) {
         reply_problem(reply, rc == -EBADMSG ? 400 : 422, &faults,
                 rc == -EBADMSG ? "the body is no JSON that can be read" : "the job is not valid");
@@ -157,7 +161,9 @@ int jobs_get(struct request *r, struct reply *reply)
     body = wants_body(r);
     if (query_is_bad(r, reply))
         return 0;
-    rc = await_job(r, id, wait_us, &job);
+    rc = wait_us > 0 ? request_may_wait(r) : 0;
+    if (rc == 0)
+        rc = await_job(r, id, wait_us, &job);
     if (rc == 0)
         rc = apply_preference(reply, wait_us, preferred);
     return rc < 0 ? rc : reply_job_and_body(r, reply, 200, job, body);

@@ -46,11 +46,10 @@ static int spare_open(void)
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-void listener_refuse(int fd)
+void listener_refuse(int fd, unsigned status, const char *detail)
 {
     char text[512], scrap[2048];
-    size_t n = reply_format_raw(
-            503, "the daemon has as many connections as it can", text, sizeof(text));
+    size_t n = reply_format_raw(status, detail, text, sizeof(text));
 
     /* Unread bytes would make the close a reset, which could overtake the answer. */
     (void)!recv(fd, scrap, sizeof(scrap), MSG_DONTWAIT);
@@ -70,7 +69,7 @@ static bool listener_refuse_one(struct listener *l, int fd)
     close(l->spare_fd);
     client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (client >= 0)
-        listener_refuse(client);
+        listener_refuse(client, 503, reply_error_detail(-EMFILE));
     l->spare_fd = spare_open();
     return client >= 0;
 }

@@ -31,5 +31,5 @@ void listener_stop(struct listener *l);
 struct listener *listener_free(struct listener *l);
 /* The names that a client on TCP may put into Host. -ENOMEM. */
 int listener_hosts(const struct listener *l, struct host_list *ret);
-/* Tells the client 503 and closes the descriptor. */
-void listener_refuse(int fd);
+/* Tells the client so and closes the descriptor. */
+void listener_refuse(int fd, unsigned status, const char *detail);

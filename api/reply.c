@@ -55,6 +55,11 @@ static const struct {
     { -EUSERS, 503, "jobs of too many origins have not ended (scheduler.max_lanes)", 5, true },
     { -ESHUTDOWN, 503, "the daemon is shutting down", 5, true },
     { -ECANCELED, 503, "the daemon is shutting down", 5, true },
+    { -ETOOMANYREFS, 429,
+            "this client has as many connections as it may (api.max_connections_per_client)", 5 },
+    { -EMLINK, 503, "as many requests wait as may (api.max_waiters)", 5 },
+    { -ENOBUFS, 503, "requests take as much memory as they may (api.request_memory)", 5 },
+    { -EOVERFLOW, 503, "answers take as much memory as they may (api.answer_memory)", 5 },
     { -EIO, 503, "the store does not take anything", 30 },
     { -ENOMEM, 503, "the daemon is out of memory", 5 },
     { -EMFILE, 503, "the daemon is out of file descriptors", 5 },
@@ -309,8 +314,9 @@ size_t reply_format_raw(unsigned status, const char *detail, char *text, size_t 
     n = snprintf(text, size,
             "HTTP/1.1 %u %s\r\nContent-Type: " REPLY_PROBLEM
             "\r\nContent-Length: %zu\r\n%sConnection: close\r\n\r\n%.*s",
-            status, reply_status_title(status), r.body.n, status == 503 ? "Retry-After: 5\r\n" : "",
-            (int)r.body.n, r.body.n ? r.body.data : "");
+            status, reply_status_title(status), r.body.n,
+            status == 503 || status == 429 ? "Retry-After: 5\r\n" : "", (int)r.body.n,
+            r.body.n ? r.body.data : "");
     reply_done(&r);
     return (size_t)n < size ? (size_t)n : size - 1;
 }

@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "api/exchange_state.h"
+#include "daemon/base/clock.h"
 
-#define STREAM_HIGH_BYTES (256 * 1024) /* waiting for the client: then the handler has to wait */
+#define STREAM_HIGH_BYTES (64 * 1024) /* waiting for the client: then the handler has to wait */
+#define MEMORY_WAIT_NS    (10 * 1000000000LL) /* of an upload, for others to give some back */
 
 void request_done(struct request *r)
 {
@@ -121,13 +123,31 @@ static struct exchange *request_exchange(const struct request *r)
     return CONTAINER_OF(r, struct exchange, request);
 }
 
+CO_SUSPENDS static int request_wait_for_memory(struct request *r)
+{
+    struct exchange *x = request_exchange(r);
+    struct co_scope scope, timed;
+    int rc = 0;
+
+    co_scope_open(&timed, clock_mono_ns() + MEMORY_WAIT_NS, 0);
+    request_wait_open(r, &scope);
+    while (rc == 0 && exchange_is_too_much(x, 0))
+        rc = co_condition_wait(&x->api->less_held);
+    rc = request_wait_close(r, &scope, rc);
+    rc = co_scope_close(&timed, rc);
+    if (rc == 0)
+        exchange_wake(x);
+    return rc == -ETIMEDOUT || (rc == -ECANCELED && !x->gone) ? -ENOBUFS : rc;
+}
+
 int request_read(struct request *r, struct buf *into)
 {
     struct exchange *x = request_exchange(r);
     int rc = 0;
 
     while (r->body.n == 0 && !x->body_ended && !x->body_cut && !x->body_too_large && rc == 0)
-        rc = co_condition_wait(&x->moved);
+        rc = x->suspended && exchange_is_too_much(x, 0) ? request_wait_for_memory(r)
+                                                        : co_condition_wait(&x->moved);
     if (rc < 0)
         return rc;
     if (r->body.n == 0)
@@ -140,10 +160,38 @@ int request_read(struct request *r, struct buf *into)
     } else {
         rc = buf_append(into, r->body.data, r->body.n);
     }
+    x->handler_holds += (int64_t)r->body.n;
     r->body.n = 0;
-    if (x->suspended)
+    if (x->suspended && !exchange_is_too_much(x, 0))
         exchange_wake(x);
     return rc < 0 ? rc : 1;
+}
+
+void request_holds(struct request *r, int64_t bytes)
+{
+    struct exchange *x = request_exchange(r);
+
+    x->handler_holds = bytes;
+    exchange_account(x);
+}
+
+void request_drop_body(struct request *r)
+{
+    buf_done(&r->body);
+    exchange_account(request_exchange(r));
+}
+
+int request_may_wait(struct request *r)
+{
+    struct exchange *x = request_exchange(r);
+
+    if (x->waits)
+        return 0;
+    if (x->api->n_waiters >= x->api->options.max_waiters)
+        return -EMLINK;
+    x->waits = true;
+    x->api->n_waiters++;
+    return 0;
 }
 
 void request_wait_open(struct request *r, struct co_scope *scope)
@@ -202,12 +250,14 @@ int request_write(struct request *r, const void *data, size_t n)
     struct exchange *x = request_exchange(r);
     int rc = 0;
 
-    while (!x->gone && x->out.n > STREAM_HIGH_BYTES && rc == 0)
+    while (!x->gone && rc == 0 &&
+            x->out.n > (exchange_answers_are_too_large(x) ? 0 : STREAM_HIGH_BYTES))
         rc = co_condition_wait(&x->moved);
     if (x->gone)
         return -ECANCELED;
     if (rc == 0)
         rc = buf_append(&x->out, data, n);
+    exchange_account_answer(x, x->out.n);
     if (rc == 0)
         exchange_wake(x);
     return rc;

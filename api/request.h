@@ -43,9 +43,19 @@ int request_parse_target(struct request *r, const char *target, const char **ret
 int request_id(const struct request *r, struct uuid7 *ret);
 /*
  * Suspends. For an upload that is read as it arrives: appends what is there to `into`. 1: some
- * bytes; 0: the end; -ECONNRESET: cut off; -EFBIG: more than the options allow.
+ * bytes; 0: the end; -ECONNRESET: cut off; -EFBIG: more than the options allow; -ENOBUFS: there was
+ * no memory for the rest, or the daemon stops.
  */
 CO_SUSPENDS int request_read(struct request *r, struct buf *into);
+/* What the handler has read and made of it takes so many bytes now; request_read() adds to them. */
+void request_holds(struct request *r, int64_t bytes);
+/* The body is not needed any more. */
+void request_drop_body(struct request *r);
+/*
+ * Before a request waits for long, or streams: it counts among those that do until it ends.
+ * -EMLINK: there are too many.
+ */
+int request_may_wait(struct request *r);
 /*
  * What is awaited between these two ends with -ECANCELED as soon as the client has gone
  * (request_gone()) or the daemon stops (request_stopping()).

@@ -25,31 +25,34 @@ CO_SUSPENDS static int next_page(
     return request_wait_close(r, &scope, rc);
 }
 
-struct results_lines {
-    const struct store_page *page;
+struct results_line {
+    const struct job *job;
     struct buf text;
     int rc;
 };
 
-static void make_lines(void *arg)
+static void make_line(void *arg)
 {
-    struct results_lines *l = arg;
+    struct results_line *l = arg;
     struct render_job how = { .full = true, .seq = true };
 
-    for (size_t i = 0; i < l->page->n && l->rc == 0; i++)
-        l->rc = shape_write_line(render_job(l->page->jobs[i], &how), &l->text);
+    l->text.n = 0;
+    l->rc = shape_write_line(render_job(l->job, &how), &l->text);
 }
 
 CO_SUSPENDS static int write_jobs(struct request *r, const struct store_page *page)
 {
-    struct results_lines lines = { .page = page };
-    int rc;
+    struct results_line line = { 0 };
+    int rc = 0;
 
     if (page->n == 0)
         return request_write(r, "\n", 1);
-    co_on_loop(make_lines, &lines);
-    rc = lines.rc < 0 ? lines.rc : request_write(r, lines.text.data, lines.text.n);
-    buf_done(&lines.text);
+    for (size_t i = 0; i < page->n && rc == 0; i++) {
+        line.job = page->jobs[i];
+        co_on_loop(make_line, &line);
+        rc = line.rc < 0 ? line.rc : request_write(r, line.text.data, line.text.n);
+    }
+    buf_done(&line.text);
     return rc;
 }
 
@@ -88,6 +91,8 @@ int results_get(struct request *r, struct reply *reply)
     if (query_is_bad(r, reply))
         return 0;
     rc = service_get_batch(r->service, id, &batch);
+    if (rc == 0)
+        rc = request_may_wait(r);
     if (rc == 0)
         rc = reply_set_type(reply, REPLY_NDJSON);
     if (rc < 0)

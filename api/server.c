@@ -17,13 +17,13 @@
 #include "api/context.h"
 #include "api/exchange.h"
 #include "api/listener.h"
+#include "api/reply.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 
 #define CONNECTION_MEMORY \
     32768 /* microhttpd's, for one: half of it receives, all of it is cleared after each request */
-#define CONNECTION_IDLE_S 60 /* also for a client that does not take its answer */
-#define CONNECTIONS_SPARE 64 /* our limit comes first, and says 503 */
+#define CONNECTIONS_SPARE 128 /* our limit comes first, and says 503 */
 
 void api_kick(struct api *a)
 {
@@ -81,8 +81,7 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
             MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 
     if (what == MHD_CONNECTION_NOTIFY_STARTED)
-        *context = connection_new(
-                arg, mhd, connect_fd, address && address->client_addr->sa_family == AF_UNIX);
+        *context = address ? connection_new(arg, mhd, connect_fd, address->client_addr) : NULL;
     else
         connection_free(*context);
 }
@@ -141,9 +140,23 @@ static void on_panic(void *arg, const char *file, unsigned int line, const char 
 static void api_accept(void *arg, int fd, const struct sockaddr *address, socklen_t address_n)
 {
     struct api *a = arg;
+    unsigned n = a->n_connections - a->n_evicted;
+    int rc;
 
-    if (a->stopping || a->n_connections >= a->options.max_connections) {
-        listener_refuse(fd);
+    if (a->stopping) {
+        listener_refuse(fd, 503, reply_error_detail(-ESHUTDOWN));
+        return;
+    }
+    rc = clients_check(&a->clients, fd, address);
+    if (rc < 0) {
+        listener_refuse(fd, reply_error_status(rc), reply_error_detail(rc));
+        return;
+    }
+    if (n >= a->options.max_connections &&
+            (a->n_evicted == CONNECTIONS_SPARE || !connection_evict(a))) {
+        listener_refuse(fd, 503,
+                "the daemon has as many connections as it may "
+                "(api.max_connections)");
         return;
     }
     /* It closes the descriptor when it fails. */
@@ -170,6 +183,8 @@ int api_new(struct loop *loop, const struct api_options *options, struct api **r
     co_event_init(&a->ready);
     co_event_init(&a->end);
     loop_timer_init(&a->mhd_timer, loop, api_due);
+    co_condition_init(&a->less_held);
+    a->clients.max_connections = options->max_connections_per_client;
     connection_queues_init(a);
     rc = listener_new(loop, options->listen, &a->listener, ret_why);
     if (rc == 0) {
@@ -196,7 +211,8 @@ static int api_start_mhd(struct api *a)
             MHD_OPTION_NOTIFY_CONNECTION, on_connection, a, MHD_OPTION_NOTIFY_COMPLETED,
             on_request_end, a, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
             MHD_OPTION_CONNECTION_LIMIT, a->options.max_connections + CONNECTIONS_SPARE,
-            MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_IDLE_S, MHD_OPTION_END);
+            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(a->options.write_timeout_us / CLOCK_US_PER_S),
+            MHD_OPTION_END);
     info = a->mhd ? MHD_get_daemon_info(a->mhd, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (!info)
         return -ENOMEM;
@@ -303,6 +319,7 @@ struct api *api_free(struct api *a)
     connection_queues_done(a);
     listener_free(a->listener);
     host_list_done(&a->hosts);
+    table_done(&a->clients.table);
     free(a);
     return NULL;
 }

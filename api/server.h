@@ -22,7 +22,13 @@ struct api_options {
     int64_t max_bulk_bytes; /* of an NDJSON upload */
     unsigned max_lines;     /* of an NDJSON upload */
     unsigned max_connections;
-    int64_t header_timeout_us; /* to send a whole request header */
+    unsigned max_connections_per_client; /* see client.h */
+    unsigned max_waiters;                /* requests that wait for a job, or stream results */
+    int64_t request_memory_bytes;        /* of requests' bodies, all together */
+    int64_t answer_memory_bytes;         /* of answers that wait for their clients, all together */
+    int64_t header_timeout_us;           /* to send a whole request header */
+    int64_t body_timeout_us;  /* between two pieces of EXCHANGE_PROGRESS_BYTES of a body */
+    int64_t write_timeout_us; /* in which some of an answer, or the next request, must move */
 };
 
 /* Binds the listeners (or takes those that the service manager handed over) and serves nothing yet.

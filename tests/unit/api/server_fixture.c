@@ -56,7 +56,16 @@ int server_fixture_serve(const char *const *listen, const struct server_fixture_
         .max_bulk_bytes = options->max_bulk_bytes ? options->max_bulk_bytes : 64 << 20,
         .max_lines = options->max_lines ? options->max_lines : 100000,
         .max_connections = options->max_connections ? options->max_connections : 10000,
-        .header_timeout_us = options->header_timeout_us ? options->header_timeout_us : 5000000 };
+        .max_connections_per_client =
+                options->max_connections_per_client ? options->max_connections_per_client : 10000,
+        .max_waiters = options->max_waiters ? options->max_waiters : 9000,
+        .request_memory_bytes =
+                options->request_memory_bytes ? options->request_memory_bytes : 256 << 20,
+        .answer_memory_bytes =
+                options->answer_memory_bytes ? options->answer_memory_bytes : 256 << 20,
+        .header_timeout_us = options->header_timeout_us ? options->header_timeout_us : 5000000,
+        .body_timeout_us = options->body_timeout_us ? options->body_timeout_us : 30000000,
+        .write_timeout_us = options->write_timeout_us ? options->write_timeout_us : 60000000 };
     struct co_options co_options = { .max_tasks = 400000, .max_threads = 4 };
     const char *level = getenv("TEST_LOG");
     struct log_options log_options = { LOG_LEVEL_ERROR };

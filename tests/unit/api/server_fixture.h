@@ -11,8 +11,9 @@ struct server_fixture {
 
 /* The options that a test may want to be small. */
 struct server_fixture_options {
-    unsigned max_connections, max_lines;
-    long max_body_bytes, max_bulk_bytes, header_timeout_us;
+    unsigned max_connections, max_connections_per_client, max_waiters, max_lines;
+    long max_body_bytes, max_bulk_bytes, request_memory_bytes, answer_memory_bytes;
+    long header_timeout_us, body_timeout_us, write_timeout_us;
     int descriptors; /* RLIMIT_NOFILE; 0: as it is */
 };
 
