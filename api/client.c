@@ -1,6 +1,5 @@
 #include "api/client.h"
 
-#include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,11 +35,12 @@ static struct client *clients_find(const struct clients *c, uint64_t key, int fa
     return NULL;
 }
 
-int clients_check(const struct clients *c, int fd, const struct sockaddr *address)
+const struct client *clients_find_full(
+        const struct clients *c, int fd, const struct sockaddr *address)
 {
     const struct client *client = clients_find(c, client_key(fd, address), address->sa_family);
 
-    return client && client->n_connections >= c->max_connections ? -ETOOMANYREFS : 0;
+    return client && client->n_connections >= c->max_connections ? client : NULL;
 }
 
 struct client *clients_enter(struct clients *c, int fd, const struct sockaddr *address)

@@ -21,8 +21,9 @@ struct client {
     unsigned n_connections;
 };
 
-/* -ETOOMANYREFS: another connection of this one would be one too many. */
-int clients_check(const struct clients *c, int fd, const struct sockaddr *address);
+/* The client, when it has as many connections as it may; else NULL. */
+const struct client *clients_find_full(
+        const struct clients *c, int fd, const struct sockaddr *address);
 /* Counts a connection. NULL: no memory. */
 struct client *clients_enter(struct clients *c, int fd, const struct sockaddr *address);
 void clients_leave(struct clients *c, struct client *client);

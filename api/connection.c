@@ -16,6 +16,7 @@
 #include "api/reply.h"
 #include "daemon/base/clock.h"
 
+#define EVICT_LOOK_MAX  256
 #define IDLE_TIMEOUT_US (75 * CLOCK_US_PER_S) /* until the next request's first line is whole */
 
 /* After the peer's end it makes the descriptor readable anew, for an edge triggered epoll. */
@@ -76,7 +77,8 @@ void connection_free(struct connection *c)
     list_remove(&c->node);
     c->api->n_connections--;
     c->api->n_evicted -= c->evicted;
-    clients_leave(&c->api->clients, c->client);
+    if (c->client)
+        clients_leave(&c->api->clients, c->client);
     free(c);
 }
 
@@ -140,25 +142,34 @@ void connection_shut(struct connection *c)
     shutdown(c->fd, SHUT_RDWR);
 }
 
-static bool evict_first(struct deadline_queue *q)
+/* Shuts down the oldest one in the queue, of `client` if that is not NULL. */
+static bool evict_from(struct deadline_queue *q, const struct client *client)
 {
-    struct connection *c;
+    int64_t latest_us = clock_mono_us() + q->timeout_us - CONNECTION_GRACE_US;
+    unsigned looked = 0;
 
-    if (list_empty(&q->items))
-        return false;
-    c = CONTAINER_OF(list_entry(q->items.next, struct deadline, node), struct connection, deadline);
-    if (c->deadline.at_us - q->timeout_us > clock_mono_us() - CONNECTION_GRACE_US)
-        return false;
-    deadline_stop(&c->deadline);
-    c->evicted = true;
-    c->api->n_evicted++;
-    connection_shut(c);
-    return true;
+    list_for_each (it, &q->items) {
+        struct deadline *d = list_entry(it, struct deadline, node);
+        struct connection *c = CONTAINER_OF(d, struct connection, deadline);
+
+        if (d->at_us > latest_us || ++looked > EVICT_LOOK_MAX)
+            return false;
+        if (client && c->client != client)
+            continue;
+        deadline_stop(d);
+        c->evicted = true;
+        c->api->n_evicted++;
+        clients_leave(&c->api->clients, TAKE_PTR(c->client));
+        connection_shut(c);
+        return true;
+    }
+    return false;
 }
 
-bool connection_evict(struct api *a)
+bool connection_evict(struct api *a, const struct client *client)
 {
-    return evict_first(&a->header_deadlines) || evict_first(&a->idle_deadlines);
+    return a->n_evicted < CONNECTION_EVICTED_MAX &&
+           (evict_from(&a->header_deadlines, client) || evict_from(&a->idle_deadlines, client));
 }
 
 void connection_refuse(struct connection *c, unsigned status, const char *detail)

@@ -14,7 +14,7 @@ struct connection {
     struct list node;       /* in api.connections */
     int fd;                 /* microhttpd's */
     bool local;             /* a Unix socket */
-    struct client *client;  /* counts it */
+    struct client *client;  /* counts it; NULL: it was evicted */
     bool evicted;           /* counted in api.n_evicted */
     struct loop_watch peer; /* for its end */
     bool hung_up;           /* the peer sends nothing any more */
@@ -57,11 +57,12 @@ void connection_refuse(struct connection *c, unsigned status, const char *detail
 void connection_shut(struct connection *c);
 /*
  * Makes room for a new one: shuts down the connection that has been without a whole head for the
- * longest, or else the one that has been idle for the longest. False: none of them has had
- * CONNECTION_GRACE_US.
+ * longest, or else the one that has been idle for the longest, of that client (NULL: of all). False:
+ * none of them has had CONNECTION_GRACE_US, or CONNECTION_EVICTED_MAX are not freed yet.
  */
-#define CONNECTION_GRACE_US 1000000
-bool connection_evict(struct api *a);
+#define CONNECTION_GRACE_US    1000000
+#define CONNECTION_EVICTED_MAX 128
+bool connection_evict(struct api *a, const struct client *client);
 
 void connection_queues_init(struct api *a);
 void connection_queues_done(struct api *a);

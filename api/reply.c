@@ -55,8 +55,6 @@ static const struct {
     { -EUSERS, 503, "jobs of too many origins have not ended (scheduler.max_lanes)", 5, true },
     { -ESHUTDOWN, 503, "the daemon is shutting down", 5, true },
     { -ECANCELED, 503, "the daemon is shutting down", 5, true },
-    { -ETOOMANYREFS, 429,
-            "this client has as many connections as it may (api.max_connections_per_client)", 5 },
     { -EMLINK, 503, "as many requests wait as may (api.max_waiters)", 5 },
     { -ENOBUFS, 503, "requests take as much memory as they may (api.request_memory)", 5 },
     { -EOVERFLOW, 503, "answers take as much memory as they may (api.answer_memory)", 5 },
@@ -301,6 +299,7 @@ void reply_error(struct reply *r, const struct service *s, int rc)
     unsigned retry_after_s = reply_error_retry_after_s(s, rc);
 
     reply_problem(r, reply_error_status(rc), NULL, "%s", reply_error_detail(rc));
+    r->close = rc == -ESHUTDOWN;
     if (retry_after_s > 0)
         reply_add_header(r, "Retry-After", "%u", retry_after_s);
 }

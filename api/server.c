@@ -23,7 +23,6 @@
 
 #define CONNECTION_MEMORY \
     32768 /* microhttpd's, for one: half of it receives, all of it is cleared after each request */
-#define CONNECTIONS_SPARE 128 /* our limit comes first, and says 503 */
 
 void api_kick(struct api *a)
 {
@@ -140,20 +139,21 @@ static void on_panic(void *arg, const char *file, unsigned int line, const char 
 static void api_accept(void *arg, int fd, const struct sockaddr *address, socklen_t address_n)
 {
     struct api *a = arg;
-    unsigned n = a->n_connections - a->n_evicted;
-    int rc;
+    const struct client *full;
 
     if (a->stopping) {
         listener_refuse(fd, 503, reply_error_detail(-ESHUTDOWN));
         return;
     }
-    rc = clients_check(&a->clients, fd, address);
-    if (rc < 0) {
-        listener_refuse(fd, reply_error_status(rc), reply_error_detail(rc));
+    full = clients_find_full(&a->clients, fd, address);
+    if (full && !connection_evict(a, full)) {
+        listener_refuse(fd, 429,
+                "this client has as many connections as it may "
+                "(api.max_connections_per_client)");
         return;
     }
-    if (n >= a->options.max_connections &&
-            (a->n_evicted == CONNECTIONS_SPARE || !connection_evict(a))) {
+    if (a->n_connections - a->n_evicted >= a->options.max_connections &&
+            !connection_evict(a, NULL)) {
         listener_refuse(fd, 503,
                 "the daemon has as many connections as it may "
                 "(api.max_connections)");
@@ -210,7 +210,8 @@ static int api_start_mhd(struct api *a)
             MHD_OPTION_EXTERNAL_LOGGER, on_log, a, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, a,
             MHD_OPTION_NOTIFY_CONNECTION, on_connection, a, MHD_OPTION_NOTIFY_COMPLETED,
             on_request_end, a, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-            MHD_OPTION_CONNECTION_LIMIT, a->options.max_connections + CONNECTIONS_SPARE,
+            MHD_OPTION_CONNECTION_LIMIT,
+            a->options.max_connections + 2 * CONNECTION_EVICTED_MAX /* ours says 503 */,
             MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(a->options.write_timeout_us / CLOCK_US_PER_S),
             MHD_OPTION_END);
     info = a->mhd ? MHD_get_daemon_info(a->mhd, MHD_DAEMON_INFO_EPOLL_FD) : NULL;

@@ -12,7 +12,8 @@
 #include "daemon/base/symbol.h"
 
 #define TEXT_PLAIN "text/plain"
-#define ID_SIZE    24 /* two numbers of 32 bits and a point */
+#define ID_SIZE    24         /* two numbers of 32 bits and a point */
+#define MAX_BYTES  (16 << 20) /* of tasks that are listed; all of them are counted */
 
 struct tasks {
     struct co_snapshot snapshot;
@@ -81,7 +82,7 @@ static int write_json(const struct tasks *t)
     const struct co_task *awaited = s->awaited;
     int rc = buf_append_str(t->out, "{\"data\":[");
 
-    for (size_t i = 0; i < s->n && rc == 0; i++) {
+    for (size_t i = 0; i < s->n && t->out->n < MAX_BYTES && rc == 0; i++) {
         json_t *o = task_json(t, &s->tasks[i], awaited);
 
         awaited += s->tasks[i].n_awaited;
@@ -108,7 +109,9 @@ static int tasks_json(void *arg)
 
 static ssize_t append_text(void *arg, const char *data, size_t n)
 {
-    return buf_append(arg, data, n) == 0 ? (ssize_t)n : -1;
+    const struct buf *out = arg;
+
+    return out->n >= MAX_BYTES || buf_append(arg, data, n) == 0 ? (ssize_t)n : -1;
 }
 
 /* On a pool thread. */

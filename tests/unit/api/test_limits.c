@@ -115,6 +115,35 @@ static void half_open_connections_give_way(void **state)
     assert_int_equal(server_fixture_stop(&server), 0);
 }
 
+static void a_client_makes_room_for_itself(void **state)
+{
+    enum { SHARE = 3 };
+    int others[SHARE], fds[SHARE], good;
+
+    (void)state;
+    start(&(struct server_fixture_options){
+            .max_connections_per_client = SHARE, .header_timeout_us = 60000000 });
+    for (int i = 0; i < SHARE; i++) { /* older, but of another client */
+        others[i] = dial_local();
+        client_send_text(others[i], "G");
+    }
+    for (int i = 0; i < SHARE; i++) {
+        fds[i] = client_dial();
+        client_send_text(fds[i], "G");
+    }
+    server_expect_descriptors(server_idle_descriptors + 2 * SHARE);
+    nanosleep(&(struct timespec){ .tv_sec = 1, .tv_nsec = 200000000 }, NULL);
+    expect_alive(good = client_dial());
+    assert_null(client_read_to_end(fds[0]));
+    server_expect_descriptors(server_idle_descriptors + 2 * SHARE);
+    for (int i = 0; i < SHARE; i++) {
+        close(fds[i]);
+        close(others[i]);
+    }
+    close(good);
+    assert_int_equal(server_fixture_stop(&server), 0);
+}
+
 static void waiting_requests_leave_room(void **state)
 {
     enum { MOST = 4 };
@@ -403,6 +432,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_client_has_its_share_of_connections),
         cmocka_unit_test(half_open_connections_give_way),
+        cmocka_unit_test(a_client_makes_room_for_itself),
         cmocka_unit_test(waiting_requests_leave_room),
         cmocka_unit_test(large_bodies_leave_room_for_small_ones),
         cmocka_unit_test(who_reads_nothing_is_let_go),
