@@ -25,6 +25,8 @@ static const struct refusal {
     { "disk full", 507, 31, "store.min_free" },
 };
 
+#define SHUTTING_DOWN 2 /* of these */
+
 static void expect_header(const struct answer *a, const char *name, unsigned value)
 {
     char header[64];
@@ -52,7 +54,13 @@ static void a_refusal_names_its_limit(void **state)
             assert_int_equal(a.status, refusals[i].status);
             assert_non_null(strstr(a.body, refusals[i].key));
             expect_header(&a, "Retry-After", refusals[i].again_s);
+            /* Who is told that the daemon stops has to go elsewhere. */
+            assert_int_equal(strstr(a.head, "Connection: close\r\n") != NULL, i == SHUTTING_DOWN);
             answer_done(&a);
+            if (i == SHUTTING_DOWN) {
+                close(fd);
+                fd = client_dial();
+            }
         }
     }
     close(fd);

@@ -49,7 +49,13 @@ static void test_defaults(void **state)
     assert_int_equal(c.api.max_bulk_bytes, 64 * MiB);
     assert_int_equal(c.api.max_lines, 100000);
     assert_int_equal(c.api.max_connections, 10000);
+    assert_int_equal(c.api.max_connections_per_client, 10000);
+    assert_int_equal(c.api.max_waiters, 9000);
+    assert_int_equal(c.api.request_memory_bytes, 256LL << 20);
+    assert_int_equal(c.api.answer_memory_bytes, 256LL << 20);
     assert_int_equal(c.api.header_timeout_us, 5 * S);
+    assert_int_equal(c.api.body_timeout_us, 30 * S);
+    assert_int_equal(c.api.write_timeout_us, 60 * S);
     assert_string_equal(c.store.directory, "/var/lib/baedald");
     assert_false(c.store.relaxed);
     assert_int_equal(c.store.min_free_bytes, 64 * MiB);
