@@ -15,6 +15,8 @@
 #include "daemon/store/store.h"
 #include "daemon/transfer/egress.h"
 
+#define FETCH_NAME_SIZE 64 /* of what is named after an exchange, as of struct exchange's file */
+
 /* What the next exchange of a try sends. */
 struct hop {
     unsigned n;
@@ -193,12 +195,39 @@ CO_SUSPENDS static int fetch_change_lane(struct record *r, const char *origin, i
     return rc;
 }
 
-static void fetch_body_name(const struct record *r, unsigned hop, char name[64])
+static char *fetch_put_number(char *at, unsigned n)
 {
-    char id[UUID7_TEXT_SIZE];
+    char digits[3 * sizeof(n)];
+    int i = 0;
 
-    uuid7_format(r->job->id, id);
-    snprintf(name, 64, "%s-%s-%u-%u", id, job_step_name(r->job->step), r->job->tries + 1, hop);
+    do {
+        digits[i++] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    while (i > 0)
+        *at++ = digits[--i];
+    return at;
+}
+
+/* <job>-<step>. Without printf, which would take a second page of the stack. Returns its end. */
+static char *fetch_step_name(const struct record *r, char *name)
+{
+    uuid7_format(r->job->id, name);
+    name += strlen(name);
+    *name++ = '-';
+    return stpcpy(name, job_step_name(r->job->step));
+}
+
+/* The step, the try and the hop: numbers of three digits at most, so 36 + 8 + 8 characters. */
+static void fetch_body_name(const struct record *r, unsigned hop, char name[FETCH_NAME_SIZE])
+{
+    char *at = fetch_step_name(r, name);
+
+    *at++ = '-';
+    at = fetch_put_number(at, r->job->tries + 1);
+    *at++ = '-';
+    at = fetch_put_number(at, hop);
+    *at = 0;
 }
 
 static struct attempt *fetch_add_attempt(struct fetch_try *t)
@@ -222,7 +251,7 @@ CO_SUSPENDS static int fetch_exchange(struct record *r, const struct hop *h, int
         int64_t lane_wait_us, struct fetch_try *t)
 {
     const struct job_spec *spec = &r->job->spec;
-    char id[UUID7_TEXT_SIZE], key[UUID7_TEXT_SIZE + 16];
+    char key[FETCH_NAME_SIZE];
     struct exchange x = {
         .url = h->url,
         .method = h->method,
@@ -245,8 +274,7 @@ CO_SUSPENDS static int fetch_exchange(struct record *r, const struct hop *h, int
         return -ENOMEM;
     }
     if (spec->kind == JOB_DELIVERY) {
-        uuid7_format(r->job->id, id);
-        snprintf(key, sizeof(key), "%s-%s", id, job_step_name(r->job->step));
+        fetch_step_name(r, key);
         x.idempotency_key = key;
     }
     fetch_body_name(r, h->n, x.file);
