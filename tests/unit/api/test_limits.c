@@ -328,7 +328,7 @@ static void who_reads_nothing_is_let_go(void **state)
     enum { READERS = 8 };
     char *id, line[128];
     int fds[READERS], fd;
-    long before_kb;
+    long before_kb __attribute__((unused));
 
     (void)state;
     start(&(struct server_fixture_options){ .write_timeout_us = 1000000 });
@@ -343,7 +343,9 @@ static void who_reads_nothing_is_let_go(void **state)
     close(fd);
     server_expect_descriptors(server_idle_descriptors + READERS);
     server_expect_descriptors(server_idle_descriptors); /* nobody has closed but the server */
+#ifndef BAEDAL_SANITIZED                                /* whose memory is another's */
     assert_true(server_peak_kb() - before_kb < READERS * 500); /* each has asked for 4 MB */
+#endif
     for (int i = 0; i < READERS; i++)
         close(fds[i]);
     free(id);
