@@ -71,6 +71,21 @@ static int64_t submit_due_us(const struct engine *e, const struct job *j)
     return j->spec.at_us ? due_us - clock_wall_ahead_us(&e->clock) : due_us;
 }
 
+/*
+ * What a delivery without a network does first takes no time: it is done with the acceptance, and
+ * committed with it.
+ */
+static void submit_deliver(struct job *j, int64_t now_us)
+{
+    if (j->step != STEP_DELIVER || j->spec.request.url || j->held || j->due_us > now_us)
+        return;
+    j->state = JOB_WAITING;
+    j->step = STEP_WAIT;
+    j->started_us = now_us;
+    j->events.at_us[EVENT_DELIVERED] = now_us;
+    j->due_us = now_us + j->spec.wait_us;
+}
+
 /* Suspends. Jobs with ids, in no table yet. On failure the specs are back where they were. */
 CO_SUSPENDS static int submit_make_jobs(
         struct engine *e, struct job_spec *specs, size_t n, const struct batch *b, struct job **ret)
@@ -100,6 +115,7 @@ CO_SUSPENDS static int submit_make_jobs(
             ret[i]->index = (unsigned)i;
             ret[i]->held = b->concurrency > 0 && i >= b->concurrency;
         }
+        submit_deliver(ret[i], now_us);
     }
     memset(specs, 0, n * sizeof(*specs));
     return 0;
@@ -298,7 +314,7 @@ CO_SUSPENDS static int submit_replay_batch(
 }
 
 /* Suspends. Into the store with it; the jobs are dropped unless *ret says that they were inserted. */
-CO_SUSPENDS static int submit_insert_batch(struct engine *e, const struct batch *b,
+CO_SUSPENDS static int submit_insert_batch(struct engine *e, struct batch *b,
         struct job_spec *specs, struct job **jobs, size_t n, const struct idempotency *idempotency,
         struct store_outcome *ret)
 {
@@ -306,6 +322,9 @@ CO_SUSPENDS static int submit_insert_batch(struct engine *e, const struct batch 
 
     if (rc < 0)
         return rc;
+    b->counts[JOB_PENDING] = 0;
+    for (size_t i = 0; i < n; i++)
+        b->counts[jobs[i]->state]++;
     submit_place(e, jobs, n, b->concurrency);
     rc = store_insert_batch(e->store, b, jobs, n, idempotency, ret);
     if (rc == 0 && ret->insertion == STORE_INSERTED)

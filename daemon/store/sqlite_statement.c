@@ -33,7 +33,8 @@ static const char *const statement_texts[STATEMENT_MAX] = {
             "INSERT INTO job(" JOB_COLUMNS ", body, collect_body)"
             " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [INSERT_LABEL] = "INSERT INTO label(job_key, seq, name, value) VALUES(?,?,?,?)",
-    [INSERT_LIVE] = "INSERT INTO live(key, state, step, held, due_us) VALUES(?,?,?,?,?)",
+    [INSERT_LIVE] = "INSERT INTO live(key, state, step, held, due_us, started_us, delivered_us)"
+                    " VALUES(?,?,?,?,?,?,?)",
     [INSERT_DONE] = "INSERT INTO done(key, batch_key, finished_seq, finished_us, last_attempts,"
                     " " PROGRESS_COLUMNS ")"
                     " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",

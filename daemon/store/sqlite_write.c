@@ -86,6 +86,8 @@ static int write_live(struct sqlite *d, const struct job *j)
     row_put_int(&r, j->step);
     row_put_int(&r, j->held);
     row_put_int(&r, j->due_us);
+    row_put_int(&r, j->started_us);
+    row_put_int(&r, j->events.at_us[EVENT_DELIVERED]);
     return statement_run(&r);
 }
 

@@ -9,7 +9,7 @@
 
 struct sqlite;
 
-/* A new job: its id, spec, batch, state, step, held flag and first times. -EEXIST. */
+/* A new job: its id, spec, batch, state, step, held flag, due time, start and delivery. -EEXIST. */
 int sqlite_write_job(struct sqlite *d, const struct job *j);
 /* New attempts are put behind the job's own. -ENOENT. */
 int sqlite_write_checkpoint(struct sqlite *d, const struct checkpoint *c);

@@ -58,7 +58,7 @@ struct store_outcome {
 };
 
 /*
- * Suspends. Inserts the jobs (ids, due times, held and paged_out flags set), each with its
+ * Suspends. Inserts the jobs (ids, states, due times, held and paged_out flags set), each with its
  * idempotency key, if it has one, in the same transaction. *ret_outcomes: n of them, in order.
  * A key that is being inserted by somebody else counts as known, and is committed when this returns.
  */
