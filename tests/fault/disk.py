@@ -11,7 +11,7 @@ from tests.fault.jobs import Maker
 from tests.fault.kept import Kept
 from tests.fault.kill9 import SETTINGS, audit
 from tests.fault.ledger import Ledger
-from tests.fault.load import Traffic
+from tests.fault.load import Traffic, crash
 from tests.fault.proof import Patience, milliseconds
 from tests.fixture.config import merge
 
@@ -85,6 +85,17 @@ def await_status(client, wanted, seconds):
     return None
 
 
+def submit_running(client, ledger, maker):
+    """Work that is under way when the disk is full, answers that need a file among it."""
+    for n in range(10):
+        spec, asked = maker.make("large" if n % 3 == 0 else "delivery")
+        if asked.size:
+            spec["delay"] = f"{maker.rng.randint(100, 500)}ms"
+        reply = client.post("/v1/jobs", spec)
+        if reply.status == 202:
+            ledger.acknowledge(reply.json()["id"], asked.key)
+
+
 def full_disk(proof):
     """The disk filled up under load."""
     disk = Disk(proof)
@@ -100,11 +111,7 @@ def full_disk(proof):
     for _, leave in zip(range(cycles), leaves):
         with Traffic(daemon, origin, ledger, proof.random.randint(0, 1 << 30), pause=0.03):
             time.sleep(proof.random.uniform(0.1, 0.8))
-            running = [maker.make("delivery") for _ in range(10)]
-            for spec, asked in running:
-                reply = client.post("/v1/jobs", spec)
-                if reply.status == 202:
-                    ledger.acknowledge(reply.json()["id"], asked.key)
+            submit_running(client, ledger, maker)
             disk.fill(leave)
             came = await_status(client, 507, 10)
             if came is None:
@@ -127,8 +134,11 @@ def full_disk(proof):
               f"after at most {milliseconds(max(healed))}, "
               f"{'no' if daemon.process.pid == life and daemon.alive() else 'a'} restart",
               max(healed) < HEAL_ROOM and daemon.alive())
-    audit(proof, "work that met the full disk", cycles, ledger, daemon, origin)
+    ledger.await_end(daemon)
+    crash(daemon, origin, ledger)
+    daemon.start()
     client.close()
+    audit(proof, "work that met the full disk", cycles, ledger, daemon, origin)
 
 
 PARTS = [full_disk]

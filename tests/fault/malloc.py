@@ -1,0 +1,179 @@
+"""The n-th allocation fails, in everything a client can do: no crash, no hang, and it goes on well."""
+
+import http.client
+
+from tests.fault import preload
+from tests.fault.kept import Kept
+from tests.fault.proof import Patience
+from tests.fault.scenarios import SCENARIOS
+from tests.fixture.http import Client, read_all
+
+ARMED, FAIL, SEEN, FAILED = range(4)  # struct control
+SAMPLES = 8
+HANG_SECONDS = 10
+WHOLE_RUNS = 3  # in a row without a failure: there is nothing more to fail
+ALLOCATIONS_MAX = 5000  # of one scenario, in the long form
+
+
+class Story:
+    """The client of one scenario; remembers every answer, and what was none."""
+
+    def __init__(self, daemon, origin, number):
+        self.daemon = daemon
+        self.origin = origin
+        self.number = number
+        self.client = Client("127.0.0.1", daemon.port, HANG_SECONDS)
+        self.answers = []
+
+    def _note(self, call, *arguments):
+        try:
+            self.answers.append(call(*arguments).status)
+        except TimeoutError:
+            self.answers.append("hang")
+        except (OSError, http.client.HTTPException):
+            self.answers.append("closed")
+
+    def get(self, path):
+        self._note(self.client.get, path)
+
+    def post(self, path, body=None):
+        headers = {"Content-Type": "application/json"} if isinstance(body, bytes) else None
+        self._note(self.client.post, path, body, headers)
+
+    def lines(self, lines):
+        self._note(self.client.ndjson, "/v1/jobs", lines)
+
+    def _head(self, head):
+        return head + b"Host: 127.0.0.1:%d\r\n\r\n" % self.daemon.port
+
+    def raw(self, head, rest):
+        """Sends this; anything that ends in time is an answer."""
+        try:
+            with self.client.socket() as connection:
+                connection.sendall(self._head(head) + rest)
+                read_all(connection)
+        except TimeoutError:
+            self.answers.append("hang")
+        except OSError:
+            self.answers.append("closed")
+
+    def leave(self, head):
+        with self.client.socket() as connection:
+            connection.sendall(self._head(head))
+
+    # --- preparations, which nothing fails ---
+
+    def ended(self, spec):
+        return self.client.post("/v1/jobs?wait=10s", spec).json()["id"]
+
+    def waiting(self, wait):
+        spec = {"kind": "delivery", "name": "quick" if wait != "1h" else "long", "wait": wait}
+        return self.client.post("/v1/jobs", spec).json()["id"]
+
+    def started(self, spec):
+        job = self.client.post("/v1/jobs", spec).json()["id"]
+        self.origin.wait_for(1, spec["url"].removeprefix(self.origin.origin).partition("?")[0])
+        return job
+
+    def batch(self, spec):
+        return self.client.post("/v1/batches", spec).json()["id"]
+
+
+class Torture:
+    """One daemon with the library in it, and what came of all runs."""
+
+    def __init__(self, proof):
+        self.proof = proof
+        self.origin = proof.origin()
+        self.daemon = proof.daemon({"retry": {"fetch_attempts": 1}})
+        control = self.daemon.directory / "control"
+        self.words = preload.Words(control, 4)
+        library = preload.build("failing_malloc", self.daemon.directory)
+        preload.environment(self.daemon, library)
+        self.daemon.environment["BAEDAL_TEST_MALLOC"] = str(control)
+        self.daemon.start()
+        self.runs = self.number = 0
+        self.ends, self.hangs, self.unwell = [], [], []
+
+    def run(self, name, fail):
+        """Runs a scenario with that allocation failing; (how many there were, whether one failed)."""
+        self.number += 1
+        story = Story(self.daemon, self.origin, self.number)
+        steps = SCENARIOS[name](story)
+        next(steps)
+        self.words[SEEN] = self.words[FAILED] = 0
+        self.words[FAIL] = fail
+        self.words[ARMED] = 1
+        next(steps, None)
+        self.words[ARMED] = 0
+        self.runs += 1
+        self._judge(name, fail, story)
+        return self.words[SEEN], self.words[FAILED] > 0
+
+    def _judge(self, name, fail, story):
+        if "hang" in story.answers:
+            self.hangs.append(f"{name}, allocation {fail}: no answer")
+        if self._well():
+            return
+        if self.daemon.alive():
+            self.unwell.append(f"{name}, allocation {fail}: a good request fails after it")
+            self.daemon.kill()
+        else:
+            status = self.daemon.wait()
+            said = self.daemon.stderr().rstrip().splitlines()[-1:]
+            self.ends.append(f"{name}, allocation {fail}: ended with {status}: {said}")
+        self.daemon.start()
+
+    def _well(self):
+        """Whether a good request after it is answered as ever."""
+        client = Client("127.0.0.1", self.daemon.port, HANG_SECONDS)
+        try:
+            reply = client.post("/v1/jobs?wait=5s", {"kind": "delivery", "name": "good"})
+            return reply.status == 200 and reply.json()["state"] == "succeeded"
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def stuck(self):
+        """Jobs that should have ended, and do not."""
+        client, patience = Kept(self.daemon), Patience(15, rest=0.2)
+        while patience.left():
+            left = [job["id"] for state in ("pending", "running", "waiting")
+                    for job in client.get(f"/v1/jobs?limit=1000&state={state}").json()["data"]
+                    if job["name"] == "quick" and not (job["wait_ms"] or 0) > 60000]
+            if not left:
+                break
+        client.close()
+        return left
+
+
+def numbers_of(proof, torture, name):
+    """The allocations of a scenario that are to fail: all of them, or a sample."""
+    if proof.options.long:
+        return range(1, ALLOCATIONS_MAX)
+    torture.run(name, 0)
+    seen, _ = torture.run(name, 0)
+    count = min(SAMPLES, seen)
+    return sorted(proof.random.sample(range(1, seen + 1), count))
+
+
+def each_scenario(proof):
+    """Each scenario with each of its allocations failing."""
+    torture = Torture(proof)
+    failed = 0
+    for name in SCENARIOS:
+        whole = 0
+        for number in numbers_of(proof, torture, name):
+            _, hit = torture.run(name, number)
+            failed += hit
+            whole = 0 if hit else whole + 1
+            if whole == WHOLE_RUNS:
+                break
+    stuck = torture.stuck()
+    proof.row(f"{len(SCENARIOS)} scenarios, one allocation failing", torture.runs,
+              f"{failed} failed: {len(torture.ends)} ends, {len(torture.hangs)} hangs, "
+              f"{len(torture.unwell)} unwell after it, {len(stuck)} jobs stuck",
+              failed > 0 and not (torture.ends or torture.hangs or torture.unwell or stuck))
+    proof.note("\n".join([*torture.ends[:8], *torture.hangs[:8], *torture.unwell[:8], *stuck[:4]]))
+
+
+PARTS = [each_scenario]
