@@ -4,6 +4,7 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -12,6 +13,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#define CALLS 16
 
 struct control {
     atomic_uint_least64_t armed; /* count, and fail */
@@ -32,8 +35,18 @@ static void __attribute__((constructor)) failing_malloc_open(void)
         return;
     at = mmap(NULL, sizeof(struct control), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
-    if (at != MAP_FAILED)
-        control = at;
+    if (at == MAP_FAILED)
+        return;
+    backtrace((void *[1]){ NULL }, 1); /* loads what it needs, which allocates */
+    control = at;
+}
+
+/* The calls that led here, for the log; the first of them is ours. */
+static void say_where(void)
+{
+    void *calls[CALLS];
+
+    backtrace_symbols_fd(calls, backtrace(calls, CALLS), STDERR_FILENO);
 }
 
 static bool fails(void)
@@ -43,6 +56,7 @@ static bool fails(void)
     if (atomic_fetch_add(&control->seen, 1) + 1 != atomic_load(&control->fail))
         return false;
     atomic_fetch_add(&control->failed, 1);
+    say_where();
     errno = ENOMEM;
     return true;
 }

@@ -1,6 +1,10 @@
 """The n-th allocation fails, in everything a client can do: no crash, no hang, and it goes on well."""
 
 import http.client
+import os
+import re
+import subprocess
+import time
 
 from tests.fault import preload
 from tests.fault.kept import Kept
@@ -11,7 +15,9 @@ from tests.fixture.http import Client, read_all
 ARMED, FAIL, SEEN, FAILED = range(4)  # struct control
 SAMPLES = 8
 HANG_SECONDS = 10
+TIMEOUT_SECONDS = 1  # of the daemon's requests: that bounds what an allocation can delay
 WHOLE_RUNS = 3  # in a row without a failure: there is nothing more to fail
+CALL = re.compile(r"/baedald\(\+(0x[0-9a-f]+)\)")
 ALLOCATIONS_MAX = 5000  # of one scenario, in the long form
 
 
@@ -85,7 +91,7 @@ class Torture:
     def __init__(self, proof):
         self.proof = proof
         self.origin = proof.origin()
-        self.daemon = proof.daemon({"retry": {"fetch_attempts": 1}})
+        self.daemon = proof.daemon({"transfer": {"timeout": f"{TIMEOUT_SECONDS}s"}})
         control = self.daemon.directory / "control"
         self.words = preload.Words(control, 4)
         library = preload.build("failing_malloc", self.daemon.directory)
@@ -93,7 +99,7 @@ class Torture:
         self.daemon.environment["BAEDAL_TEST_MALLOC"] = str(control)
         self.daemon.start()
         self.runs = self.number = 0
-        self.ends, self.hangs, self.unwell = [], [], []
+        self.ends, self.hangs, self.unwell, self.late = [], [], [], []
 
     def run(self, name, fail):
         """Runs a scenario with that allocation failing; (how many there were, whether one failed)."""
@@ -104,25 +110,32 @@ class Torture:
         self.words[SEEN] = self.words[FAILED] = 0
         self.words[FAIL] = fail
         self.words[ARMED] = 1
+        mark, began = self.daemon.log_size(), time.monotonic()
         next(steps, None)
         self.words[ARMED] = 0
         self.runs += 1
-        self._judge(name, fail, story)
+        if time.monotonic() - began > 0.9 * TIMEOUT_SECONDS:
+            self.late.append(f"{name}, allocation {fail}: late: {self._place(mark)}")
+        self._judge(name, fail, story, mark)
         return self.words[SEEN], self.words[FAILED] > 0
 
-    def _judge(self, name, fail, story):
+    def _judge(self, name, fail, story, mark):
         if "hang" in story.answers:
-            self.hangs.append(f"{name}, allocation {fail}: no answer")
+            self.hangs.append(f"{name}, allocation {fail}: no answer: {self._place(mark)}")
         if self._well():
             return
         if self.daemon.alive():
-            self.unwell.append(f"{name}, allocation {fail}: a good request fails after it")
+            self.unwell.append(f"{name}, allocation {fail}: a good request fails after it: "
+                               f"{self._place(mark)}")
             self.daemon.kill()
         else:
             status = self.daemon.wait()
-            said = self.daemon.stderr().rstrip().splitlines()[-1:]
-            self.ends.append(f"{name}, allocation {fail}: ended with {status}: {said}")
+            self.ends.append(f"{name}, allocation {fail}: ended with {status}: "
+                             f"{self._place(mark)}")
         self.daemon.start()
+
+    def _place(self, mark):
+        return place(self.daemon.stderr(mark))
 
     def _well(self):
         """Whether a good request after it is answered as ever."""
@@ -144,6 +157,16 @@ class Torture:
                 break
         client.close()
         return left
+
+
+def place(log):
+    """Where the last allocation failed: the daemon's own functions of that call, innermost first."""
+    calls = CALL.findall(log[log.rfind("failing_malloc.so"):])
+    if not calls:
+        return "unknown"
+    named = subprocess.run(["addr2line", "-s", "-f", "-e", os.environ["BAEDALD"], *calls],
+                           capture_output=True, text=True, timeout=60).stdout.split("\n")
+    return " < ".join(f"{function} ({line})" for function, line in zip(named[::2], named[1::2]))
 
 
 def numbers_of(proof, torture, name):
@@ -171,9 +194,11 @@ def each_scenario(proof):
     stuck = torture.stuck()
     proof.row(f"{len(SCENARIOS)} scenarios, one allocation failing", torture.runs,
               f"{failed} failed: {len(torture.ends)} ends, {len(torture.hangs)} hangs, "
-              f"{len(torture.unwell)} unwell after it, {len(stuck)} jobs stuck",
+              f"{len(torture.unwell)} unwell after it, {len(stuck)} jobs stuck, "
+              f"{len(torture.late)} late",
               failed > 0 and not (torture.ends or torture.hangs or torture.unwell or stuck))
-    proof.note("\n".join([*torture.ends[:8], *torture.hangs[:8], *torture.unwell[:8], *stuck[:4]]))
+    proof.note("\n".join([*torture.ends[:8], *torture.hangs[:8], *torture.unwell[:8], *stuck[:4],
+                         *torture.late[:12]]))
 
 
 PARTS = [each_scenario]

@@ -1,7 +1,6 @@
 """What clients do, one small story each: prepared up to the yield, and then under the fault."""
 
 import json
-import signal
 
 SCENARIOS = {}
 BARE = {"kind": "delivery", "name": "quick"}
@@ -33,7 +32,7 @@ for _name, _path in {
     getter(_name, _path)
 
 
-def poster(name, make, query="?wait=10s", path="/v1/jobs"):
+def poster(name, make, query="?wait=3s", path="/v1/jobs"):
     """A story that posts one thing and waits for its end."""
     def story_of(story):
         body = make(story)
@@ -45,7 +44,7 @@ def poster(name, make, query="?wait=10s", path="/v1/jobs"):
 poster("fetch", fetch)
 poster("fetch_posts", lambda s: fetch(s, "/echo", method="POST", body={"json": {"a": [1, 2]}},
                                       headers={"x-one": "1", "accept": "*/*"}))
-poster("fetch_inline", lambda s: fetch(s, "/ok?size=20000"), "?wait=10s&body=inline")
+poster("fetch_inline", lambda s: fetch(s, "/ok?size=20000"), "?wait=3s&body=inline")
 poster("fetch_redirected", lambda s: fetch(s, "/redirect/302/3"))
 poster("fetch_retried", lambda s: fetch(s, f"/flaky/{s.number}?fail=1",
                                         retry={"attempts": 3, "backoff": "5ms"}))
@@ -95,7 +94,7 @@ def get_large_body(story):
 def wait_for_job(story):
     job = story.waiting("20ms")
     yield
-    story.get(f"/v1/jobs/{job}?wait=10s")
+    story.get(f"/v1/jobs/{job}?wait=3s")
 
 
 @scenario
@@ -130,7 +129,7 @@ def cancel_batch(story):
 def get_batch(story):
     batch = story.batch({"run": "gather", "jobs": [BARE] * 5})
     yield
-    story.get(f"/v1/batches/{batch}?wait=10s")
+    story.get(f"/v1/batches/{batch}?wait=3s")
 
 
 @scenario
@@ -173,13 +172,5 @@ def pipelined(story):
 def vanish(story):
     job = story.waiting("20ms")
     yield
-    story.leave(f"GET /v1/jobs/{job}?wait=10s HTTP/1.1\r\n".encode())
+    story.leave(f"GET /v1/jobs/{job}?wait=3s HTTP/1.1\r\n".encode())
     story.get("/livez")
-
-
-@scenario
-def reload(story):
-    yield
-    story.daemon.send(signal.SIGHUP)
-    story.get("/livez")
-    story.get("/v1/tasks")
