@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define CALLS 16
+#define CALLS 40
 
 struct control {
     atomic_uint_least64_t armed; /* count, and fail */

@@ -1,5 +1,6 @@
 """The n-th allocation fails, in everything a client can do: no crash, no hang, and it goes on well."""
 
+import collections
 import http.client
 import os
 import re
@@ -15,6 +16,7 @@ from tests.fixture.http import Client, read_all
 ARMED, FAIL, SEEN, FAILED = range(4)  # struct control
 SAMPLES = 8
 HANG_SECONDS = 10
+DYING_SECONDS = 3  # a process that crashed may still be writing its core
 TIMEOUT_SECONDS = 1  # of the daemon's requests: that bounds what an allocation can delay
 WHOLE_RUNS = 3  # in a row without a failure: there is nothing more to fail
 CALL = re.compile(r"/baedald\(\+(0x[0-9a-f]+)\)")
@@ -99,7 +101,7 @@ class Torture:
         self.daemon.environment["BAEDAL_TEST_MALLOC"] = str(control)
         self.daemon.start()
         self.runs = self.number = 0
-        self.ends, self.hangs, self.unwell, self.late = [], [], [], []
+        self.faults = collections.defaultdict(list)
 
     def run(self, name, fail):
         """Runs a scenario with that allocation failing; (how many there were, whether one failed)."""
@@ -115,27 +117,37 @@ class Torture:
         self.words[ARMED] = 0
         self.runs += 1
         if time.monotonic() - began > 0.9 * TIMEOUT_SECONDS:
-            self.late.append(f"{name}, allocation {fail}: late: {self._place(mark)}")
+            self._fault("late", name, fail, mark)
         self._judge(name, fail, story, mark)
         return self.words[SEEN], self.words[FAILED] > 0
 
     def _judge(self, name, fail, story, mark):
         if "hang" in story.answers:
-            self.hangs.append(f"{name}, allocation {fail}: no answer: {self._place(mark)}")
+            self._fault("no answer", name, fail, mark)
         if self._well():
             return
+        patience = Patience(DYING_SECONDS)
+        while patience.left() and self.daemon.alive():
+            pass
         if self.daemon.alive():
-            self.unwell.append(f"{name}, allocation {fail}: a good request fails after it: "
-                               f"{self._place(mark)}")
+            self._fault("a good request fails after it", name, fail, mark)
             self.daemon.kill()
         else:
-            status = self.daemon.wait()
-            self.ends.append(f"{name}, allocation {fail}: ended with {status}: "
-                             f"{self._place(mark)}")
+            self._fault(f"ended with {self.daemon.wait()}", name, fail, mark)
         self.daemon.start()
 
-    def _place(self, mark):
-        return place(self.daemon.stderr(mark))
+    def _fault(self, what, name, fail, mark):
+        place = place_of(self.daemon.stderr(mark))
+        self.faults[what, place].append(f"{name} {fail}")
+
+    def count(self, *whats):
+        return sum(len(found) for (what, _), found in self.faults.items() if what.startswith(whats))
+
+    def details(self):
+        """Each kind of fault at each place, the most frequent first."""
+        frequent = sorted(self.faults.items(), key=lambda item: -len(item[1]))
+        return "\n".join(f"{len(found)} × {what} ({', '.join(found[:3])}): {place}"
+                         for (what, place), found in frequent)
 
     def _well(self):
         """Whether a good request after it is answered as ever."""
@@ -159,7 +171,7 @@ class Torture:
         return left
 
 
-def place(log):
+def place_of(log):
     """Where the last allocation failed: the daemon's own functions of that call, innermost first."""
     calls = CALL.findall(log[log.rfind("failing_malloc.so"):])
     if not calls:
@@ -193,12 +205,11 @@ def each_scenario(proof):
                 break
     stuck = torture.stuck()
     proof.row(f"{len(SCENARIOS)} scenarios, one allocation failing", torture.runs,
-              f"{failed} failed: {len(torture.ends)} ends, {len(torture.hangs)} hangs, "
-              f"{len(torture.unwell)} unwell after it, {len(stuck)} jobs stuck, "
-              f"{len(torture.late)} late",
-              failed > 0 and not (torture.ends or torture.hangs or torture.unwell or stuck))
-    proof.note("\n".join([*torture.ends[:8], *torture.hangs[:8], *torture.unwell[:8], *stuck[:4],
-                         *torture.late[:12]]))
+              f"{failed} failed: {torture.count('ended')} ends, {torture.count('no')} hangs, "
+              f"{torture.count('a good')} unwell after it, {len(stuck)} jobs stuck, "
+              f"{torture.count('late')} late",
+              failed > 0 and not stuck and not torture.count("ended", "no", "a good"))
+    proof.note(torture.details())
 
 
 PARTS = [each_scenario]

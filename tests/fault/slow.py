@@ -1,0 +1,190 @@
+"""Clients that are slow on purpose: a good one does not feel them, and they cost a bounded amount."""
+
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+from tests.fault.kept import Kept
+from tests.fault.process import descriptors, rss_kib
+from tests.fault.proof import Patience, milliseconds, percentile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+GOOD_ROOM = 0.1  # the promise is a p99 of 10 ms
+LOOKS = 200
+PACE = 0.003  # of the good client
+HALF_OPEN_KIB = 24  # of memory for one that has sent a part of a request
+ATTACK_KIB = 64  # for one that may have been answered
+RETURN_SECONDS = 15  # until the descriptors of clients that went are back
+FORMS = {"slowloris": ["-H", "-t", "GET"],
+         "slow body": ["-B", "-t", "POST", "-s", "8192", "-f", "application/json"],
+         "slow read": ["-X", "-n", "1", "-k", "5"]}
+FOUND = {"slowloris": "livez", "slow body": "v1/jobs", "slow read": "v1/jobs?limit=1000"}
+BODY_SECONDS = 45  # the daemon gives a body half a minute without progress
+BATCH_JOBS = 300
+READER_KIB = 512  # of memory for a reader of a result stream who does not read
+
+
+def good_client(daemon, looks=LOOKS):
+    """Seconds that each request of a good client takes, on new connections."""
+    client, took = daemon.client(timeout=20), []
+    for n in range(looks):
+        began = time.monotonic()
+        reply = client.get("/v1/tasks" if n % 2 else "/livez") if n % 20 else \
+            client.post("/v1/jobs?wait=10s", {"kind": "delivery", "name": "good"})
+        took.append(time.monotonic() - began)
+        if reply.status != 200:
+            raise AssertionError(reply)
+        time.sleep(PACE)
+    return took
+
+
+def await_descriptors(pid, most):
+    """Waits until the process has no more than that; what it has then."""
+    patience = Patience(RETURN_SECONDS, rest=0.1)
+    while patience.left() and descriptors(pid) > most:
+        pass
+    return descriptors(pid)
+
+
+def half_open(proof):
+    """Thousands of connections with a part of a request."""
+    count = proof.scale(4000, 10000)
+    daemon = proof.daemon({"api": {"max_connections": 12000, "header_timeout": "60s"}})
+    daemon.start()
+    pid = daemon.process.pid
+    good_client(daemon)
+    before, memory = descriptors(pid), rss_kib(pid)
+    holders = [subprocess.Popen([sys.executable, "-B", "-m", "tests.fault.halfopen",
+                                 str(daemon.port), str(count // 2)], cwd=ROOT, text=True,
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
+    try:
+        held = sum(int(holder.stdout.readline()) for holder in holders)
+        took = good_client(daemon)
+        grown = rss_kib(pid) - memory
+    finally:
+        for holder in holders:
+            holder.communicate(timeout=60)
+    left = await_descriptors(pid, before + 8)
+    proof.row(f"{count} half-open connections", held,
+              f"good client p50 {milliseconds(percentile(took, 0.5))} p99 "
+              f"{milliseconds(percentile(took, 0.99))}, {grown / max(held, 1):.1f} KiB each, "
+              f"descriptors {before} before, {left} after",
+              held >= 0.99 * count and percentile(took, 0.99) < GOOD_ROOM
+              and grown < HALF_OPEN_KIB * count and left <= before + 8)
+
+
+def slowhttptest(daemon, form, connections, seconds):
+    return subprocess.Popen(
+        ["slowhttptest", *FORMS[form], "-c", str(connections), "-r", str(connections), "-i", "1",
+         "-x", "10", "-l", str(seconds), "-p", "3",
+         "-u", f"http://127.0.0.1:{daemon.port}/{FOUND[form]}"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+
+
+def attacks(proof):
+    """slowhttptest in its three forms."""
+    if not shutil.which("slowhttptest"):
+        proof.row("slowhttptest", 0, "it is not installed", False)
+        return
+    connections, seconds = proof.scale(300, 2000), proof.scale(4, 30)
+    daemon = proof.daemon({"api": {"header_timeout": "2s"}})
+    daemon.start()
+    pid = daemon.process.pid
+    good_client(daemon)
+    before, memory = descriptors(pid), rss_kib(pid)
+    for form in FORMS:
+        attack = slowhttptest(daemon, form, connections, seconds)
+        took, most = [], 0
+        while attack.poll() is None:
+            took += good_client(daemon, 20)
+            most = max(most, descriptors(pid))
+        grown = rss_kib(pid) - memory
+        left = await_descriptors(pid, before + 8)
+        proof.row(f"slowhttptest, {form}", connections,
+                  f"good client p99 {milliseconds(percentile(took, 0.99))} of {len(took)}, at most "
+                  f"{most - before} more descriptors, {grown} KiB more, {max(0, left - before)} left over",
+                  percentile(took, 0.99) < GOOD_ROOM and grown < ATTACK_KIB * connections
+                  and left <= before + 8 and most > before + connections // 4)
+
+
+def slow_body(proof):
+    """A body that drips ends at its deadline."""
+    daemon = proof.daemon({"api": {"header_timeout": "1s"}})
+    daemon.start()
+    clients = [daemon.client().socket() for _ in range(20)]
+    head = (f"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1:{daemon.port}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n").encode()
+    for client in clients:
+        client.sendall(head)
+    patience = Patience(BODY_SECONDS, rest=0.2)
+    ended = set()
+    while patience.left() and len(ended) < len(clients):
+        for n, client in enumerate(clients):
+            if n not in ended and dripped_out(client):
+                ended.add(n)
+    for client in clients:
+        client.close()
+    proof.row("bodies of 5 bytes a second", len(clients),
+              f"{len(ended)} ended by the daemon, the last after {patience.spent():.1f} s",
+              len(ended) == len(clients))
+
+
+def dripped_out(client):
+    """Sends one more byte; whether the other side has ended the connection, or answered."""
+    try:
+        client.sendall(b" ")
+        client.setblocking(False)
+        client.recv(65536)
+        return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        client.setblocking(True)
+
+
+def many_headers(size):
+    """A header that makes a job's line of a result stream large."""
+    return {f"x-{n}": "h" * 400 for n in range(size // 400)}
+
+
+def slow_reader(proof):
+    """Readers of a large result stream who do not read."""
+    daemon, origin = proof.daemon(), proof.origin()
+    daemon.start()
+    pid = daemon.process.pid
+    client = Kept(daemon)
+    jobs = [{"kind": "fetch", "url": origin.url("/ok"), "headers": many_headers(20000)}
+            for _ in range(BATCH_JOBS)]
+    batch = client.post("/v1/batches", {"run": "gather", "jobs": jobs}).json()
+    client.get(f"/v1/batches/{batch['id']}?wait=60s")
+    whole = len(client.get(f"/v1/batches/{batch['id']}/results").body)
+    before = rss_kib(pid)
+    request = (f"GET /v1/batches/{batch['id']}/results HTTP/1.1\r\n"
+               f"Host: 127.0.0.1:{daemon.port}\r\n\r\n").encode()
+    readers = []
+    for _ in range(proof.scale(20, 100)):
+        reader = socket.socket()
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.connect(("127.0.0.1", daemon.port))
+        reader.sendall(request)
+        readers.append(reader)
+    time.sleep(1.5)  # what is going to grow has begun to
+    grown = rss_kib(pid) - before
+    took = good_client(daemon)
+    for reader in readers:
+        reader.close()
+    client.close()
+    left = await_descriptors(pid, descriptors(os.getpid()) + 64)
+    proof.row("result streams that nobody reads", len(readers),
+              f"{whole * len(readers) >> 20} MiB to send, memory grew by {grown} KiB, good client "
+              f"p99 {milliseconds(percentile(took, 0.99))}, {left} descriptors after",
+              grown < READER_KIB * len(readers) and whole > 1 << 20 and percentile(took, 0.99) < GOOD_ROOM)
+
+
+PARTS = [half_open, attacks, slow_body, slow_reader]
