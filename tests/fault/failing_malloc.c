@@ -62,10 +62,10 @@ static bool fails(void)
 }
 
 /* The allocator below us: libc's, or a sanitizer's. */
-#define NEXT(name)                        \
-    static __typeof__(&name) next;        \
-    if (!next)                            \
-        next = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
+#define NEXT(name)                 \
+    static __typeof__(&name) next; \
+    if (!next)                     \
+    next = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
 
 void *malloc(size_t size)
 {

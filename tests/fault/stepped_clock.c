@@ -99,8 +99,7 @@ int timerfd_settime(int fd, int flags, const struct itimerspec *new, struct itim
 {
     pthread_t thread;
 
-    if (ahead_ns && flags & TFD_TIMER_CANCEL_ON_SET &&
-            atomic_exchange(&watched_fd, fd) < 0 &&
+    if (ahead_ns && flags & TFD_TIMER_CANCEL_ON_SET && atomic_exchange(&watched_fd, fd) < 0 &&
             pthread_create(&thread, NULL, watch, NULL) == 0)
         pthread_detach(thread);
     return (int)syscall(SYS_timerfd_settime, fd, flags, new, old);

@@ -1,0 +1,90 @@
+"""Mixed load for a while: memory and descriptors stay as they are, and the counts add up."""
+
+import statistics
+import time
+
+from tests.fault.jobs import USUAL, Maker
+from tests.fault.kept import Kept
+from tests.fault.kill9 import SETTINGS, audit
+from tests.fault.ledger import Ledger
+from tests.fault.load import Traffic, take_requests
+from tests.fault.process import cpu_seconds, descriptors, rss_kib
+from tests.fault.proof import Patience
+
+SMOKE_SECONDS = 30
+LONG_SECONDS = 60
+LOOK_SECONDS = 0.5
+KEPT_JOBS = 10000  # of those that have ended, that are answered from memory: this many come before
+BULK = 500
+POINTS = 12  # of memory, to be read
+WARM_SECONDS = 60
+WARM_PART = 0.2  # of the time under load, not measured
+SLOPE_KIB = 1024  # a minute; what leaks a few bytes a job is ten times that
+DESCRIPTORS = 40  # more in the second half than in the first
+
+
+def warm_up(daemon, origin, rng):
+    """As many jobs as are kept in memory have ended, the same mix as what follows."""
+    ledger = Ledger("warm")
+    maker, client = Maker(ledger, origin, rng, USUAL), Kept(daemon)
+    for _ in range(KEPT_JOBS // BULK + 2):
+        client.bulk([maker.make()[0] for _ in range(BULK)])
+    patience = Patience(WARM_SECONDS, rest=0.1)
+    while patience.left() and any(
+            client.get(f"/v1/jobs?limit=1&state={state}").json()["data"]
+            for state in ("waiting", "pending", "running")):
+        pass
+    client.close()
+
+
+def look(daemon, seconds):
+    """(time, memory, descriptors) again and again."""
+    seen = []
+    patience = Patience(seconds, rest=LOOK_SECONDS)
+    while patience.left():
+        seen.append((patience.spent(), rss_kib(daemon.process.pid),
+                     descriptors(daemon.process.pid)))
+    return seen
+
+
+def slope_a_minute(seen):
+    """Least squares: KiB a minute."""
+    line = statistics.linear_regression([at for at, *_ in seen], [memory for _, memory, *_ in seen])
+    return 60 * line.slope
+
+
+def mixed(proof):
+    """Mixed load, with cancels and clients that vanish."""
+    minutes = proof.options.minutes
+    seconds = 60 * minutes if minutes else proof.scale(SMOKE_SECONDS, LONG_SECONDS)
+    daemon, origin, ledger = proof.daemon(SETTINGS), proof.origin(), Ledger("soak")
+    daemon.start()
+    warm_up(daemon, origin, proof.random)
+    take_requests(origin)
+    began = time.monotonic()
+    with Traffic(daemon, origin, ledger, proof.options.seed, cancels=True):
+        seen = look(daemon, seconds)
+        spent = cpu_seconds(daemon.process.pid)
+    warm = [entry for entry in seen if entry[0] >= WARM_PART * seconds]
+    slope = slope_a_minute(warm)
+    half = len(warm) // 2
+    open_first = max(entry[2] for entry in warm[:half])
+    open_last = max(entry[2] for entry in warm[half:])
+    accepted = len(ledger.acknowledged)
+    proof.row(f"mixed load for {time.monotonic() - began:.0f} s", accepted,
+              f"memory {warm[0][1]} to {warm[-1][1]} KiB, slope {slope:+.0f} KiB/min, "
+              f"descriptors {open_first} then {open_last}, "
+              f"{spent:.0f} s of CPU, {ledger.broken} broken calls",
+              slope < SLOPE_KIB and open_last <= open_first + DESCRIPTORS
+              and accepted > 100)
+    proof.note("memory over time, KiB: " + " ".join(
+        str(seen[n * (len(seen) - 1) // POINTS][1]) for n in range(POINTS + 1)))
+    alive = accepted - len(ledger.finals)
+    ledger.await_end(daemon)
+    ended = len(ledger.finals)
+    proof.row("accepted = ended + alive, and then all ended", accepted,
+              f"{accepted - alive} seen ended under load, {ended} in the end", ended >= accepted)
+    audit(proof, "mixed load, held against the book", 1, ledger, daemon, origin)
+
+
+PARTS = [mixed]
