@@ -1,6 +1,6 @@
 """A wall clock that jumps, and a process that stood still: nothing is early, nothing comes at once.
 
-When a delivery was collected, and when that was due, is measured by the target, on a clock of its own.
+When a delivery was collected, and when that was due, is measured by the target on its own clock.
 """
 
 import datetime
@@ -144,7 +144,7 @@ def dates_over_jumps(proof):
 
 
 def stands_still(proof):
-    """SIGSTOP while deliveries wait; what was due meanwhile comes after it, in its lane's bounds."""
+    """SIGSTOP while deliveries wait; what was due meanwhile comes after it, as its lane allows."""
     daemon, origin = proof.daemon(SETTINGS), proof.origin()
     daemon.start()
     stop = proof.scale(5, 60)
@@ -160,8 +160,8 @@ def stands_still(proof):
         return
     late = [at - max(due, resumed) for due, at in spread.collected().values()]
     proof.row(f"SIGSTOP {stop} s under waits", 1,
-              f"{len(late)} waits: {min(late) * 1000:+.0f} to {max(late) * 1000:+.0f} ms after they "
-              f"were due and it ran, {origin.high_water} at a time of {LANE}",
+              f"{len(late)} waits: {min(late) * 1000:+.0f} to {max(late) * 1000:+.0f} ms after "
+              f"they were due and it ran, {origin.high_water} at a time of {LANE}",
               min(late) > -EARLY and max(late) < LATE and origin.high_water <= LANE)
 
 

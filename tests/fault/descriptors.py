@@ -1,4 +1,4 @@
-"""Too few file descriptors for the clients and the work: no crash, no spin, no flood, and it heals."""
+"""Too few file descriptors for clients and work: no crash, no spin, no flood, and it heals."""
 
 import socket
 import time

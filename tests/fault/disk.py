@@ -1,4 +1,4 @@
-"""A disk that fills up under load: new work is refused, what is there is kept, and it heals by itself."""
+"""A disk that fills up under load: new work is refused, what is there is kept, and it heals."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""kill -9 at random instants under mixed load: nothing acknowledged is lost, nothing done is done again."""
+"""kill -9 at random instants under mixed load: nothing is lost, nothing done is done again."""
 
 import threading
 import time
@@ -36,7 +36,8 @@ class StoreCheck:
                       not self.bad)
             proof.note("\n".join(self.bad[:2]))
         else:
-            proof.row("store checked after each death", 0, "the program has no --check-store", False)
+            proof.row("store checked after each death", 0, "the program has no --check-store",
+                      False)
 
 
 def live_and_die(proof, daemon, origin, ledger):

@@ -14,8 +14,8 @@ from tests.fault.kept import Kept
 from tests.fixture.answers import content
 
 AFTER_DELIVERY = ("wait", "collect")
-# In an error's code or message, where a job may fail that nobody refused: a crash hit an attempt that
-# may not be repeated, or the job was in flight at crashes in a row.
+# In an error's code or message, where a job may fail that nobody refused: a crash hit an attempt
+# that may not be repeated, or the job was in flight at crashes in a row.
 FORGIVEN = ("outcome_unknown", "crash")
 
 
@@ -88,7 +88,7 @@ class Ledger:
         return reply
 
     def observe(self, job, since):
-        """An answer has shown this job; it was asked for at `since`, perhaps beside other answers."""
+        """An answer has shown this job; it was asked for at `since`, perhaps beside others."""
         at = time.monotonic()
         with self.lock:
             asked = self.asked.get(job["name"])

@@ -1,4 +1,4 @@
-"""Mixed load: threads that submit jobs in every way, wait, list and cancel, until they are told to stop.
+"""Mixed load: threads that submit jobs in every way, wait, list and cancel, until told to stop.
 
 A daemon that dies under them is no fault here: they go on as soon as it answers again.
 """

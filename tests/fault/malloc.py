@@ -1,4 +1,4 @@
-"""The n-th allocation fails, in everything a client can do: no crash, no hang, and it goes on well."""
+"""The n-th allocation fails, in everything clients can do: no crash, no hang, and it goes on."""
 
 import collections
 import http.client
@@ -104,7 +104,7 @@ class Torture:
         self.faults = collections.defaultdict(list)
 
     def run(self, name, fail):
-        """Runs a scenario with that allocation failing; (how many there were, whether one failed)."""
+        """Runs a scenario with that allocation failing; (how many there were, whether it did)."""
         self.number += 1
         story = Story(self.daemon, self.origin, self.number)
         steps = SCENARIOS[name](story)
@@ -172,7 +172,7 @@ class Torture:
 
 
 def place_of(log):
-    """Where the last allocation failed: the daemon's own functions of that call, innermost first."""
+    """Where the last allocation failed: the daemon's functions of that call, innermost first."""
     calls = CALL.findall(log[log.rfind("failing_malloc.so"):])
     if not calls:
         return "unknown"

@@ -1,4 +1,4 @@
-"""Libraries for LD_PRELOAD, built from the C files beside this one, and the file they are told by."""
+"""Libraries for LD_PRELOAD, built from the C files here, and the file they are told by."""
 
 import mmap
 import os

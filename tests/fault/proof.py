@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import random
+import threading
 import time
 
 from tests.fixture.daemon import Daemon
@@ -21,7 +22,7 @@ class Options:
 
 
 class Proof:
-    """One part of a proof: runs, and says row by row what was done, how often, and what came of it."""
+    """One part of a proof; says row by row what was done, how often, and what came of it."""
 
     def __init__(self, options: Options, stack: contextlib.ExitStack):
         self.options = options
@@ -34,7 +35,7 @@ class Proof:
         return long if self.options.long else smoke
 
     def row(self, done: str, times: int | str, counted: str, good: bool) -> None:
-        """One claim: what was done, how often, what was counted, and whether that is as promised."""
+        """One claim: what was done, how often, what was counted, whether it is as promised."""
         if good:
             self.passed += 1
         else:
@@ -65,6 +66,42 @@ def percentile(values, part: float) -> float:
 
 def milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms"
+
+
+class Machine:
+    """What a busy machine adds to any answer, seen by how much a short sleep takes too long."""
+
+    NAP = 0.003
+    WAITS = 4  # for a processor, in one answer
+
+    def __init__(self):
+        self.overslept = []
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._run)
+
+    def rest(self):
+        began = time.monotonic()
+        time.sleep(self.NAP)
+        self.overslept.append(time.monotonic() - began - self.NAP)
+
+    def _run(self):
+        while not self.ended.is_set():
+            self.rest()
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.thread.join()
+
+    def room(self) -> float:
+        """Seconds that an answer may take longer here."""
+        return self.WAITS * percentile(self.overslept, 0.99)
+
+    def said(self) -> str:
+        return f"the machine: {milliseconds(percentile(self.overslept, 0.99))}"
 
 
 class Patience:

@@ -22,8 +22,9 @@ LENGTHS = ("Content-Length: 0\r\nContent-Length: {n}", "Content-Length: {n}\r\nC
            "Content-Length: +0", "Content-Length: -1", "Content-Length: 0x0", "Content-Length: 00x",
            "Content-Length:\t0\t1", "Content-Length: 0\x0b",
            "Content-Length: 18446744073709551616", "Content-Length: 1e0", "Content-Length: ",
-           "Content-Length : 0", "Content-Length\t: 0", " Content-Length: 0", "Content-Length\x00: 0",
-           "X: y\r\n Content-Length: 0\r\nContent-Length: {n}", "Content-Length: 0;x")
+           "Content-Length : 0", "Content-Length\t: 0", " Content-Length: 0",
+           "Content-Length\x00: 0", "X: y\r\n Content-Length: 0\r\nContent-Length: {n}",
+           "Content-Length: 0;x")
 CODINGS = ("chunked\r\nContent-Length: {n}", "chunked\r\nContent-Length: 0", "chunked, identity",
            "identity, chunked", "chunked\r\nTransfer-Encoding: identity", "xchunked", "chunked;q=1",
            "\x0bchunked", "CHUNKED\r\nContent-Length: 5", "\"chunked\"",
@@ -37,11 +38,12 @@ NAMES = ("Transfer-Encoding : chunked\r\nContent-Length: {n}",
          "Content-Length: {n}\nTransfer-Encoding: chunked",
          "Transfer-Encoding: chunked\nContent-Length: {n}")
 # What the HTTP library takes out of a value before the daemon sees it.
-HIDDEN = ("Content-Length: 0\r\n {n}", "Transfer-Encoding: chunked\x00", "Content-Length: 0\x00 {n}")
+HIDDEN = ("Content-Length: 0\r\n {n}", "Transfer-Encoding: chunked\x00",
+          "Content-Length: 0\x00 {n}")
 CHUNKED = "Transfer-Encoding: chunked"
 # A chunk's size line that two parsers may read in two ways, before the hidden requests.
-SIZES = (b"0x%x", b"+%x", b"-%x", b"%x;", b"%x;a=\"\n\"", b"%x ;x", b" %x", b"%x\t", b"0%x\r", b"%x\n", b"%x\n\n",
-         b"1%016x", b"%xg", b";%x", b"")
+SIZES = (b"0x%x", b"+%x", b"-%x", b"%x;", b"%x;a=\"\n\"", b"%x ;x", b" %x", b"%x\t", b"0%x\r",
+         b"%x\n", b"%x\n\n", b"1%016x", b"%xg", b";%x", b"")
 
 
 class Attack:
@@ -124,7 +126,8 @@ class Attack:
         """A body where there can be none, or an older protocol."""
         for hidden in self.hidden:
             for line in ("GET /livez HTTP/1.1", "HEAD /livez HTTP/1.1", "DELETE /livez HTTP/1.1",
-                         "POST /v1/jobs HTTP/1.0", "POST /nowhere HTTP/1.1", "PUT /v1/jobs HTTP/1.1"):
+                         "POST /v1/jobs HTTP/1.0", "POST /nowhere HTTP/1.1",
+                         "PUT /v1/jobs HTTP/1.1"):
                 head = self.head(f"Content-Length: {len(hidden)}\r\nConnection: close", line)
                 self.attempt(line, head, hidden)
             head = self.head("Transfer-Encoding: chunked", "POST /v1/jobs HTTP/1.0")

@@ -80,12 +80,13 @@ def mixed(proof):
     open_first = max(entry[2] for entry in warm[:half])
     open_last = max(entry[2] for entry in warm[half:])
     accepted = len(ledger.acknowledged)
+    steepest = SLOPE_KIB if seconds >= LONG_SECONDS else SMOKE_SLOPE_KIB
     proof.row(f"mixed load for {time.monotonic() - began:.0f} s", accepted,
               f"memory slope {slope:+.0f} KiB/min beside {warm[-1][3] - warm[0][3]} KiB of new "
               f"database pages, "
               f"descriptors {open_first} then {open_last}, "
               f"{spent:.0f} s of CPU, {ledger.broken} broken calls",
-              slope < (SLOPE_KIB if seconds >= LONG_SECONDS else SMOKE_SLOPE_KIB) and open_last <= open_first + DESCRIPTORS
+              slope < steepest and open_last <= open_first + DESCRIPTORS
               and accepted > 100)
     proof.note("memory beside the database's pages, KiB: " + " ".join(
         str(seen[n * (len(seen) - 1) // POINTS][1]) for n in range(POINTS + 1)))

@@ -5,7 +5,8 @@ import re
 import subprocess
 
 SYNCS = "fdatasync,fsync"
-LINE = re.compile(r"^(?:\d+ +)?(?P<at>\d+\.\d+) (?P<call>\w+)\(.*\) += (?P<result>-?\d+).*<(?P<s>[\d.]+)>")
+LINE = re.compile(
+    r"^(?:\d+ +)?(?P<at>\d+\.\d+) \w+\(.*\) += (?P<result>-?\d+).*<(?P<s>[\d.]+)>")
 
 
 def thread_of(pid, name):
