@@ -16,6 +16,7 @@ from tests.fixture.processes import descendants
 
 JOB = {"kind": "delivery", "wait": "1h"}
 END_SECONDS = 2  # between the error and the end of the process
+SPARE_SUBMITS = 20  # each takes an fsync of its own: one of the first n must break
 STRAY_SECONDS = 0.1  # an answer that was on its way when the error came
 SLOW = 0.005
 SLOW_ROOM = 0.025  # for a machine that does other things
@@ -59,8 +60,8 @@ def error_one_client(proof):
         daemon.start()
         mark, mine = daemon.log_size(), []
         with Tracing(daemon, f"error=EIO:when={n}") as tracing:
-            submit_until_broken(daemon, mine)
-            status = daemon.wait(30)
+            submit_until_broken(daemon, mine, times=n + SPARE_SUBMITS)
+            status = daemon.wait(10 * END_SECONDS)
         good = sum(fine for _, fine, _ in tracing.calls())
         said = last_words(daemon, mark)
         if len(mine) > good:
@@ -90,7 +91,7 @@ def error_crowd(proof):
                        for _ in range(16)]
             for thread in threads:
                 thread.start()
-            daemon.wait(30)
+            daemon.wait(10 * END_SECONDS)
             ended = time.time()
             for thread in threads:
                 thread.join(30)
