@@ -112,10 +112,10 @@ class Ledger:
     # --- the audit ---
 
     def await_end(self, daemon, seconds=60):
-        """Waits until all that was acknowledged has ended; those that do not are stuck."""
+        """Waits until all jobs have ended, those too whose answer was lost; the rest is stuck."""
         client = Kept(daemon)
         end = time.monotonic() + seconds
-        for job_id in list(self.acknowledged):
+        for job_id in {*self.acknowledged, *(job["id"] for job in self.listed(client))}:
             if job_id in self.finals:
                 continue
             since = time.monotonic()

@@ -31,6 +31,17 @@ class Proof:
         self.passed = 0
         self.failed = 0
 
+    @contextlib.contextmanager
+    def within(self):
+        """What is made in here goes away at its end."""
+        outer = self.stack
+        with contextlib.ExitStack() as inner:
+            self.stack = inner
+            try:
+                yield
+            finally:
+                self.stack = outer
+
     def scale(self, smoke, long):
         return long if self.options.long else smoke
 
