@@ -26,7 +26,7 @@ NEW_JOB = {"kind": "delivery", "name": "probe", "wait": "10ms"}
 class Disk:
     """A small ext4 of its own, mounted from a file."""
 
-    def __init__(self, proof):
+    def __init__(self, proof, mebibytes=DISK_MIB):
         directory = pathlib.Path(tempfile.mkdtemp(prefix="baedal-disk-"))
         proof.stack.callback(directory.rmdir)
         self.image = directory / "image"
@@ -34,7 +34,7 @@ class Disk:
         self.place.mkdir()
         proof.stack.callback(self.place.rmdir)
         with open(self.image, "wb") as image:
-            image.truncate(DISK_MIB << 20)
+            image.truncate(mebibytes << 20)
         proof.stack.callback(self.image.unlink)
         self._run("mkfs.ext4", "-q", "-m", "0", str(self.image))
         self._run("mount", "-o", "loop", str(self.image), str(self.place))

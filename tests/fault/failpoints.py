@@ -61,7 +61,7 @@ def abort_at(proof, daemon, origin, ledger, scene, name):
     """
     for passage in (1,) if scene.at_start else (proof.random.randint(2, LATEST), 1):
         if scene.anew:
-            ledger = Ledger(f"{name}-{proof.random.randint(0, 1 << 30)}")
+            ledger = Ledger(f"{name}-{proof.random.randint(0, 1 << 30)}", scene.forgiven)
         scene.before(daemon, origin)
         points = [scene.first_failpoint(name), f"{name}:abort:{passage}"]
         for daemon.failpoint in filter(None, points):
@@ -81,7 +81,7 @@ def abort_often(proof, name, program):
     daemon.program = program
     check = StoreCheck(daemon)
     times, reached = proof.scale(1, 20), 0
-    ledger = Ledger(name)
+    ledger = Ledger(name, scene.forgiven)
     for _ in range(times):
         once, ledger = abort_at(proof, daemon, origin, ledger, scene, name)
         reached += once

@@ -16,6 +16,9 @@ LARGE_BATCH = 1500  # jobs: several transactions
 KEPT = 4000  # ended jobs; those of the load are fewer, so that only what came before them goes
 FILES = 60  # of the first of them have a file
 REST = 0.1
+ROOM_JOBS = 150  # whose answers go into the store when the disk is full
+ROOM_BYTES = 60000
+ROOMY_MIB = 192  # a disk on which only another's file leaves no room
 
 
 class Scene:
@@ -26,6 +29,7 @@ class Scene:
 
     anew = False
     at_start = False
+    forgiven = ()  # errors with which a job may fail here
 
     def __init__(self, proof):
         self.proof = proof
@@ -118,15 +122,21 @@ class Retention(Scene):
 class FullDisk(Scene):
     """The disk is full, and is not, and is, from when the daemon runs."""
 
+    forgiven = ("storage_full",)  # more is to be written than the ballast has room for
+
     def __init__(self, proof):
         super().__init__(proof)
-        self.disk = Disk(proof)
+        self.disk = Disk(proof, ROOMY_MIB)
 
     def settings(self):
         return settings(self.proof, self.disk)
 
+    def before(self, daemon, origin):
+        answer = origin.url(f"/ok/room/request?size={ROOM_BYTES}")
+        self.needing_room = [{"kind": "fetch", "url": answer, "delay": "200ms"}] * ROOM_JOBS
+
     def act(self, client):
-        client.get("/livez")
+        client.bulk(self.needing_room)
         if self.disk.filler.exists():
             self.disk.empty()
         else:
