@@ -94,9 +94,7 @@ def abort_often(proof, name, program):
     audit(proof, f"aborted at {name}", reached, ledger, daemon, origin)
     if reached < times:
         proof.row(f"{name} is passed under load", times, f"{reached} times", False)
-    if check.bad:
-        proof.row(f"the store after {name}", check.times, f"{len(check.bad)} unsound", False)
-        proof.note("\n".join(check.bad[:2]))
+    return check
 
 
 def submit_some(daemon, origin, ledger, proof):
@@ -116,9 +114,16 @@ def each(proof):
     names = names_of(program)
     if not names:
         proof.row("aborted at each failpoint", 0, "not built with failpoints", False)
+    checks = []
     for name in names:
         with proof.within():
-            abort_often(proof, name, program)
+            checks.append(abort_often(proof, name, program))
+    bad = [fault for check in checks for fault in check.bad]
+    if names:
+        times = sum(check.times for check in checks)
+        proof.row("store checked after each death", times, f"{len(bad)} unsound",
+                  not bad and times > 0)
+        proof.note("\n".join(bad[:3]))
 
 
 PARTS = [each]
