@@ -137,7 +137,8 @@ class Torture:
         self.daemon.start()
 
     def _fault(self, what, name, fail, mark):
-        place = place_of(self.daemon.stderr(mark))
+        place = place_of(self.daemon.stderr(mark)) or \
+            f"none in this run, the last one before: {place_of(self.daemon.stderr())}"
         self.faults[what, place].append(f"{name} {fail}")
 
     def count(self, *whats):
@@ -175,7 +176,7 @@ def place_of(log):
     """Where the last allocation failed: the daemon's functions of that call, innermost first."""
     calls = CALL.findall(log[log.rfind("failing_malloc.so"):])
     if not calls:
-        return "unknown"
+        return ""
     named = subprocess.run(["addr2line", "-s", "-f", "-e", os.environ["BAEDALD"], *calls],
                            capture_output=True, text=True, timeout=60).stdout.split("\n")
     return " < ".join(f"{function} ({line})" for function, line in zip(named[::2], named[1::2]))
