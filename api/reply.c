@@ -258,6 +258,11 @@ void reply_problem(
     reply_json(r, status, problem_json,
             &(struct problem){ .status = status, .detail = detail, .faults = faults });
     reply_set_type(r, REPLY_PROBLEM);
+    /*
+     * microhttpd takes some broken framings for good ones (a folded or cut Content-Length, say), and
+     * what then fails is what it makes of them: what follows may be part of a body.
+     */
+    r->close = status == 400;
 }
 
 static size_t error_index(int rc)

@@ -419,7 +419,7 @@ int service_batch_results(struct service *s, struct uuid7 id, int64_t after, siz
         return rc;
     if (ret->n == 0 && !over && e->stopping)
         return -ESHUTDOWN;
-    *ret_ended = over && ret->n < limit;
+    *ret_ended = over && ret->next == 0;
     return 0;
 }
 

@@ -18,6 +18,7 @@ struct list_query {
     const struct store_filter *filter; /* NULL: all */
     unsigned parts;
     size_t limit;
+    int64_t bytes;     /* of jobs, after which a page is short; 0: no limit */
     int64_t place_add; /* from a row's place to where the next page begins */
 };
 
@@ -94,6 +95,7 @@ static int list_match(struct sqlite *d, int64_t key, const struct store_filter *
 
 static int list_fill(struct row *r, const struct list_query *q, struct store_page *p)
 {
+    int64_t bytes = 0;
     int rc;
 
     p->jobs = calloc(q->limit ? q->limit : 1, sizeof(struct job *));
@@ -102,7 +104,7 @@ static int list_fill(struct row *r, const struct list_query *q, struct store_pag
     for (unsigned examined = 0; (rc = statement_next(r)) > 0; examined++) {
         int64_t key = list_column(r, LIST_KEY);
 
-        if (p->n == q->limit || examined == STORE_EXAMINED_MAX)
+        if (p->n == q->limit || examined == STORE_EXAMINED_MAX || (q->bytes && bytes >= q->bytes))
             return 0;
         p->next = list_column(r, LIST_PLACE) + q->place_add;
         rc = list_match(r->driver, key, q->filter);
@@ -112,7 +114,7 @@ static int list_fill(struct row *r, const struct list_query *q, struct store_pag
             rc = row_read_job(r->driver, key, q->parts, &p->jobs[p->n]);
         if (rc < 0)
             return rc;
-        p->n++;
+        bytes += job_bytes(p->jobs[p->n++]);
     }
     p->next = 0;
     return rc;
@@ -187,7 +189,7 @@ int sqlite_list_jobs(struct sqlite *d, const struct store_filter *filter, int64_
 int sqlite_list_finished(
         struct sqlite *d, int64_t batch_key, int64_t after, size_t limit, struct store_page *ret)
 {
-    struct list_query q = { .parts = ROW_FULL, .limit = limit };
+    struct list_query q = { .parts = ROW_FULL, .limit = limit, .bytes = STORE_FINISHED_BYTES };
     struct row r CLEANUP_ROW = statement_start(d, LIST_FINISHED);
 
     row_put_int(&r, batch_key);

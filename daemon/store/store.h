@@ -120,7 +120,12 @@ void store_page_done(struct store_page *p);
  */
 CO_SUSPENDS int store_list(struct store *s, const struct store_filter *filter, int64_t from,
         size_t limit, bool full, struct store_page *ret);
-/* Suspends. A batch's ended jobs in finishing order, those with finished_seq > after; full. */
+#define STORE_FINISHED_BYTES 65536 /* of jobs, after which a page of ends is short */
+
+/*
+ * Suspends. A batch's ended jobs in finishing order, those with finished_seq > after; full. A page
+ * may be short: whoever reads it may hold it for as long as a client takes to read.
+ */
 CO_SUSPENDS int store_list_finished(
         struct store *s, int64_t batch_key, int64_t after, size_t limit, struct store_page *ret);
 
