@@ -175,7 +175,11 @@ static void bad_headers_are_refused(void **state)
     (void)state;
     expect_refusal(post_keyed(fd, "POST /v1/jobs", "\"a b\"", FETCH), 400,
             "1 to 255 visible ASCII characters\",\"parameter\":\"Idempotency-Key\"");
+    close(fd); /* as the daemon does after a 400 */
+    fd = client_dial();
     expect_refusal(post_keyed(fd, "POST /v1/batches", "", FETCH), 400, "Idempotency-Key");
+    close(fd);
+    fd = client_dial();
     client_send_request(fd, "POST /v1/jobs",
             "Content-Type: application/x-ndjson\r\nIdempotency-Key: k\r\n", FETCH, strlen(FETCH));
     client_expect(fd, 422, "give each line");
