@@ -18,34 +18,11 @@
 #include "daemon/engine/step.h"
 #include "daemon/store/store.h"
 
-#define RETRY_US 100000 /* no memory for a coroutine, or no answer of the store: again then */
-
 static void activation_let_go(struct record *r)
 {
     r->job->held = false;
     if (!r->busy)
         activation_schedule(r);
-}
-
-static void activation_refill_again(struct due_item *item)
-{
-    struct run *run = CONTAINER_OF(item, struct run, refill_again);
-
-    run->paging_held = false;
-    activation_refill(run);
-    run->users--;
-    run_drop_unused(&run->engine->runs, run);
-}
-
-/* The caller is one of the run's users, and gives that up to the timer. */
-static void activation_refill_later(struct run *run)
-{
-    struct engine *e = run->engine;
-
-    due_item_init(&run->refill_again, activation_refill_again);
-    run->paging_held = true; /* until then */
-    if (due_add(&e->due, &run->refill_again, clock_now_us(&e->clock) + RETRY_US) < 0)
-        log_error("no memory to go on with a batch: it goes on at the next start of the daemon");
 }
 
 CO_SUSPENDS static int activation_page_held(void *arg)
@@ -60,11 +37,10 @@ CO_SUSPENDS static int activation_page_held(void *arg)
     if (rc < 0 && !e->stopping) {
         log_warning("members of a batch can't be read from the store: %s; they are tried again",
                 strerror(-rc));
-        activation_refill_later(run);
-        return rc;
-    }
-    if (!e->stopping)
+        postpone_run(run);
+    } else if (!e->stopping) {
         activation_refill(run);
+    }
     run->users--;
     run_drop_unused(&e->runs, run);
     return rc;
@@ -81,7 +57,8 @@ static void activation_want_held(struct run *run)
     if (co_spawn_detached("page in held", activation_page_held, run) == 0)
         return;
     run->paging_held = false;
-    activation_refill_later(run);
+    postpone_run(run);
+    run->users--;
 }
 
 void activation_refill(struct run *run)
@@ -176,13 +153,12 @@ CO_SUSPENDS static int activation_main(void *arg)
 static void activation_pause(struct record *r)
 {
     struct engine *e = r->engine;
-    int64_t again_us = clock_now_us(&e->clock) + RETRY_US;
 
     lanes_close(&e->lanes);
     lane_leave(&e->lanes, &r->entry);
     lanes_return_slot(&e->lanes);
-    if (due_add(&e->due, &e->reopen, again_us) < 0 || due_add(&e->due, &r->due, again_us) < 0)
-        log_error("no memory to start a job: it waits for the next start of the daemon");
+    postpone_rest(e);
+    postpone_record(r);
 }
 
 /* Called by the lane, with a permit and a slot, or with the permit for a redirect's hop. */
@@ -210,7 +186,7 @@ static void activation_enter_lane(struct record *r)
     if (!request || !request->url)
         local_enter(e, r);
     else if (lane_enter(&e->lanes, &r->entry, request->origin, r->job->spec.priority, false) < 0)
-        log_error("no memory to queue a job: it waits for the next start of the daemon");
+        postpone_record(r);
 }
 
 void activation_withdraw(struct record *r)
@@ -219,6 +195,7 @@ void activation_withdraw(struct record *r)
 
     due_remove(&e->due, &r->due);
     record_set_later(r, false);
+    list_remove(&r->postponed);
     local_withdraw(e, r);
     lane_withdraw(&e->lanes, &r->entry);
 }
@@ -264,14 +241,14 @@ void activation_schedule(struct record *r)
     }
     if (j->spec.deadline_us && r->deadline.place.index == HEAP_NONE)
         rc = due_add(&e->due, &r->deadline, job_ends_us(j));
-    if (j->held)
+    if (j->held && rc == 0)
         return;
     if (rc == 0 && j->due_us > clock_now_us(&e->clock)) {
         rc = due_add(&e->due, &r->due, j->due_us);
         record_set_later(r, rc == 0);
-    } else {
+    } else if (rc == 0) {
         activation_enter_lane(r);
     }
     if (rc < 0)
-        log_error("no memory to time a job: it waits for the next start of the daemon");
+        postpone_record(r);
 }

@@ -38,6 +38,15 @@ struct backlog_lane {
 
 static void backlog_ends_due(struct due_item *item);
 
+static void ends_arm(struct engine *e)
+{
+    struct backlog *b = &e->backlog;
+
+    due_remove(&e->due, &b->ends);
+    if (b->ends_us != CLOCK_NEVER && !b->ending && due_add(&e->due, &b->ends, b->ends_us) < 0)
+        postpone_rest(e);
+}
+
 void backlog_init(struct backlog *b)
 {
     *b = (struct backlog){ .ends_us = CLOCK_NEVER };
@@ -156,7 +165,7 @@ static void class_arm(struct backlog_class *c)
     if (c->due_us <= clock_now_us(&e->clock) + AHEAD_US)
         lane_want(c->lane);
     else if (due_add(&e->due, &c->due, c->due_us - AHEAD_US) < 0)
-        log_error("no memory to time jobs in the store: they wait for others of their lane");
+        postpone_rest(e);
 }
 
 static void class_due(struct due_item *item)
@@ -251,13 +260,7 @@ static bool backlog_start_pager(struct engine *e, struct backlog_lane *l)
         return true;
     l->paging = false;
     e->backlog.n_pagers--;
-    list_for_each (it, &l->classes) {
-        struct backlog_class *c = list_entry(it, struct backlog_class, node);
-
-        due_remove(&e->due, &c->due);
-        if (due_add(&e->due, &c->due, clock_now_us(&e->clock) + AGAIN_US) < 0)
-            log_error("no memory to time jobs in the store: they wait for others of their lane");
-    }
+    postpone_rest(e);
     return false;
 }
 
@@ -358,7 +361,7 @@ static struct backlog_class *class_make(struct backlog_lane *l, int priority)
     return c;
 }
 
-void backlog_note(struct engine *e, int64_t lane, int priority, int64_t due_us)
+int backlog_note(struct engine *e, int64_t lane, int priority, int64_t due_us)
 {
     struct backlog_lane *l = lane_make(e, lane);
     struct backlog_class *c = l ? class_make(l, priority) : NULL;
@@ -366,14 +369,24 @@ void backlog_note(struct engine *e, int64_t lane, int priority, int64_t due_us)
     if (!c) {
         if (l && list_empty(&l->classes) && !l->paging)
             lane_free(&e->backlog, l);
-        log_error(
-                "no memory to find a job in the store: it waits for the next start of the daemon");
-        return;
+        return -ENOMEM;
     }
-    if (due_us >= c->due_us)
-        return;
-    c->due_us = due_us;
-    class_arm(c);
+    if (due_us < c->due_us) {
+        c->due_us = due_us;
+        class_arm(c);
+    }
+    return 0;
+}
+
+void backlog_rearm(struct engine *e)
+{
+    struct backlog *b = &e->backlog;
+
+    for (size_t i = 0; i < b->lanes.n_buckets; i++)
+        for (struct table_node *n = b->lanes.buckets[i]; n; n = n->next)
+            list_for_each (it, &table_entry(n, struct backlog_lane, by_key)->classes)
+                class_arm(list_entry(it, struct backlog_class, node));
+    ends_arm(e);
 }
 
 void backlog_recheck(struct engine *e)
@@ -407,10 +420,9 @@ CO_SUSPENDS static int backlog_end_main(void *arg)
             intake_let_in(e, page.jobs[i]); /* its deadline is up, so it ends at once */
     }
     b->ending = false;
-    backlog_note_ends(e, rc < 0 ? clock_now_us(&e->clock) + AGAIN_US : 0);
-    if (b->ends_us != CLOCK_NEVER && b->ends.place.index == HEAP_NONE &&
-            due_add(&e->due, &b->ends, b->ends_us) < 0)
-        log_error("no memory to time deadlines of jobs in the store");
+    if (rc < 0)
+        b->ends_us = clock_now_us(&e->clock) + AGAIN_US;
+    ends_arm(e);
     return rc;
 }
 
@@ -421,21 +433,16 @@ static void backlog_ends_due(struct due_item *item)
     if (e->stopping || e->backlog.ending)
         return;
     e->backlog.ending = co_spawn_detached("deadlines", backlog_end_main, e) == 0;
-    if (!e->backlog.ending &&
-            due_add(&e->due, &e->backlog.ends, clock_now_us(&e->clock) + AGAIN_US) < 0)
-        log_error("no memory to time deadlines of jobs in the store");
+    if (!e->backlog.ending)
+        postpone_rest(e);
 }
 
 void backlog_note_ends(struct engine *e, int64_t ends_us)
 {
-    struct backlog *b = &e->backlog;
-
-    if (ends_us == 0 || ends_us >= b->ends_us)
+    if (ends_us == 0 || ends_us >= e->backlog.ends_us)
         return;
-    b->ends_us = ends_us;
-    due_remove(&e->due, &b->ends);
-    if (!b->ending && due_add(&e->due, &b->ends, ends_us) < 0)
-        log_error("no memory to time deadlines of jobs in the store");
+    e->backlog.ends_us = ends_us;
+    ends_arm(e);
 }
 
 /* --- members that a batch holds back --- */

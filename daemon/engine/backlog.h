@@ -38,14 +38,16 @@ void backlog_done(struct backlog *b, struct due *due);
  * paged out: for want of room, or because others of its lane that are out come before it.
  */
 bool backlog_keeps_out(struct engine *e, const struct job *j, enum job_step step, int64_t due_us);
-/* A job that is not held is out. */
-void backlog_note(struct engine *e, int64_t lane, int priority, int64_t due_us);
+/* A job that is not held is out. -ENOMEM: it would not be found. */
+int backlog_note(struct engine *e, int64_t lane, int priority, int64_t due_us);
 /* A job that is out, held or not, has this deadline; 0: none. */
 void backlog_note_ends(struct engine *e, int64_t ends_us);
 /* The lane has few jobs left in memory. */
 void backlog_lane_low(struct engine *e, int64_t lane);
 /* There is more room in memory. */
 void backlog_room_made(struct engine *e);
+/* Sets the timers that memory lacked for. */
+void backlog_rearm(struct engine *e);
 /* After a step of the wall clock: due times that were noted may be wrong. */
 void backlog_recheck(struct engine *e);
 /* Whether jobs of the lane are out. */

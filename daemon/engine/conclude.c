@@ -145,13 +145,16 @@ int conclude(struct record *const *records, struct checkpoint *const *checkpoint
     return 0;
 }
 
-/* The store has it from now on. */
+/* The store has it from now on; without memory to find it there it stays. */
 static void conclude_page_out(struct record *r)
 {
     struct engine *e = r->engine;
     const struct job *j = r->job;
 
-    backlog_note(e, job_lane_key(j, j->step), j->spec.priority, j->due_us);
+    if (backlog_note(e, job_lane_key(j, j->step), j->spec.priority, j->due_us) < 0) {
+        postpone_record(r);
+        return;
+    }
     backlog_note_ends(e, job_ends_us(j));
     due_remove(&e->due, &r->deadline);
     records_drop(&e->records, r);

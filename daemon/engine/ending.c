@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/base/log.h"
 #include "daemon/co/co.h"
 #include "daemon/engine/activation.h"
 #include "daemon/engine/conclude.h"
@@ -13,8 +12,6 @@
 #include "daemon/engine/intake.h"
 #include "daemon/engine/step.h"
 #include "daemon/store/store.h"
-
-#define RETRY_US 100000 /* no memory for a task: again then */
 
 /* Without memory it lacks its text. */
 static void ending_fill(struct step *s, enum failure failure)
@@ -59,20 +56,15 @@ CO_SUSPENDS static int ending_main(void *arg)
 
 void ending_soon(struct record *r)
 {
-    struct engine *e = r->engine;
-
     activation_withdraw(r);
     record_enter_busy(r);
     if (co_spawn_detached("job end", ending_main, r) == 0)
         return;
     record_leave_busy(r);
-    if (due_add(&e->due, &r->due, clock_now_us(&e->clock) + RETRY_US) < 0)
-        log_error("no memory to end a job: it ends at the next start of the daemon");
+    postpone_record(r);
 }
 
 /* --- the rest of a batch --- */
-
-static void ending_start_cancel(struct run *run);
 
 CO_SUSPENDS static int ending_cancel_main(void *arg)
 {
@@ -80,30 +72,22 @@ CO_SUSPENDS static int ending_cancel_main(void *arg)
     struct engine *e = run->engine;
     int rc = ending_cancel_run(e, run);
 
+    run->wants_cancel = rc == -ENOMEM;
+    if (run->wants_cancel)
+        postpone_run(run);
     run->users--;
     run_drop_unused(&e->runs, run);
     return rc;
 }
 
-static void ending_start_cancel(struct run *run)
-{
-    struct engine *e = run->engine;
-
-    if (co_spawn_detached("batch cancel", ending_cancel_main, run) < 0 &&
-            due_add(&e->due, &run->cancel_again, clock_now_us(&e->clock) + RETRY_US) < 0)
-        log_error("no memory to cancel the rest of a batch: it ends at the next start");
-}
-
-static void ending_cancel_again(struct due_item *item)
-{
-    ending_start_cancel(CONTAINER_OF(item, struct run, cancel_again));
-}
-
 void ending_cancel_rest(struct run *run)
 {
     run->users++; /* until that task has ended */
-    due_item_init(&run->cancel_again, ending_cancel_again);
-    ending_start_cancel(run);
+    run->wants_cancel = co_spawn_detached("batch cancel", ending_cancel_main, run) < 0;
+    if (!run->wants_cancel)
+        return;
+    postpone_run(run);
+    run->users--;
 }
 
 /* The next members in memory that can be ended at once; those that run are told to stop. */

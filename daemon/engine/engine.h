@@ -13,6 +13,7 @@
 #include "daemon/engine/due.h"
 #include "daemon/engine/lane.h"
 #include "daemon/engine/local.h"
+#include "daemon/engine/postponed.h"
 #include "daemon/engine/rate.h"
 #include "daemon/engine/record.h"
 #include "daemon/engine/retention.h"
@@ -39,6 +40,7 @@ struct engine {
     struct runs runs;
     struct waits waits;
     struct retention retention;
+    struct postponed postponed;
     struct clock_watch clock_watch;
     struct co_condition clock_jumped; /* for redate_main() */
     bool redate;
@@ -47,12 +49,10 @@ struct engine {
     unsigned max_jobs, max_batches, max_lanes;
     size_t n_live;       /* jobs that have not ended, wherever they are */
     size_t n_submitting; /* on their way into the store, not yet in n_live */
-    size_t n_batches_submitting;
     struct list busy; /* records: the live set */
     unsigned n_busy;
     struct co_condition quiet; /* n_busy has become 0 */
     struct log_limit failures; /* lines of failed jobs */
-    struct due_item reopen;    /* opens the lanes that a lack of memory closed */
     struct co_scope *draining; /* of the stop that waits for what runs; NULL: none */
     int64_t drained_by_us;     /* CLOCK_MONOTONIC: when it stops waiting */
     bool started, stopping;

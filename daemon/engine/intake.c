@@ -2,7 +2,6 @@
 
 #include <errno.h>
 
-#include "daemon/base/log.h"
 #include "daemon/engine/activation.h"
 #include "daemon/engine/engine.h"
 #include "daemon/model/job.h"
@@ -22,7 +21,6 @@ int intake_adopt(struct engine *e, struct job *job, struct record **ret)
         job_unref(job);
         return -ENOMEM;
     }
-    job->paged_out = false;
     activation_prepare(r);
     if (records_add(&e->records, r) < 0) {
         record_free(r);
@@ -43,7 +41,7 @@ void intake_let_in(struct engine *e, struct job *job)
     if (rc == -EEXIST)
         return;
     if (rc < 0)
-        log_error("no memory for an accepted job: it waits for the next start of the daemon");
+        postpone_job(e, job);
     else if (r->run && r->run->cancelling)
         co_condition_notify_all(
                 &r->run->changed); /* who cancels the batch looks for members again */

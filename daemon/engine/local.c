@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "daemon/base/log.h"
 #include "daemon/co/co.h"
 #include "daemon/engine/conclude.h"
 #include "daemon/engine/engine.h"
@@ -46,7 +45,7 @@ static void local_start(struct engine *e)
     if (co_spawn_detached("local steps", local_main, e) == 0)
         e->local.n_tasks++;
     else if (e->local.n_tasks == 0)
-        log_error("no memory for jobs without a network: they wait for the next one of them");
+        postpone_rest(e);
 }
 
 CO_SUSPENDS static int local_main(void *arg)
@@ -63,6 +62,8 @@ CO_SUSPENDS static int local_main(void *arg)
             backlog_lane_low(e, 0);
         rc = step_group_conclude(g);
     }
+    if (!g)
+        postpone_rest(e);
     step_group_free(g);
     e->local.n_tasks--;
     if (e->local.n == 0)

@@ -69,6 +69,7 @@ struct record *record_new(struct engine *e, struct job *job)
     list_init(&r->member);
     list_init(&r->held);
     list_init(&r->local);
+    list_init(&r->postponed);
     due_item_init(&r->due, NULL);
     due_item_init(&r->deadline, NULL);
     lane_entry_init(&r->entry, NULL);
@@ -83,6 +84,7 @@ struct record *record_free(struct record *r)
     list_remove(&r->member);
     list_remove(&r->held);
     list_remove(&r->local);
+    list_remove(&r->postponed);
     job_unref(r->job);
     free(r);
     return NULL;

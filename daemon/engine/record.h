@@ -27,6 +27,7 @@ struct record {
     struct list busy_place;   /* in engine->busy */
     struct list member;       /* in run->members while it has not ended */
     struct list held;         /* in run->held while it is held */
+    struct list postponed;    /* in engine->postponed: memory lacked for its queue */
     struct list local;        /* in engine->local: a step without network is next */
     struct due_item due;      /* next activation */
     struct due_item deadline; /* end of the job */

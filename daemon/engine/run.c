@@ -8,15 +8,13 @@
 
 #define RUN_HELD_LOW 16 /* fewer in memory, and more are brought in */
 
-void runs_done(struct runs *rs, struct due *due)
+void runs_done(struct runs *rs)
 {
     for (size_t i = 0; i < rs->by_key.n_buckets; i++)
         for (struct table_node *n = rs->by_key.buckets[i], *next; n; n = next) {
             struct run *run = table_entry(n, struct run, by_key);
 
             next = n->next;
-            due_remove(due, &run->cancel_again);
-            due_remove(due, &run->refill_again);
             free(run);
         }
     table_done(&rs->by_key);
@@ -38,8 +36,7 @@ struct run *run_new(struct engine *e, struct runs *rs, const struct batch *b)
     run->batch = run->posted = *b;
     list_init(&run->members);
     list_init(&run->held);
-    due_item_init(&run->cancel_again, NULL);
-    due_item_init(&run->refill_again, NULL);
+    list_init(&run->postponed);
     run->let_go = b->total - run_ended(b) - b->n_held;
     run->held_out = b->n_held > 0;
     co_condition_init(&run->changed);
@@ -69,14 +66,18 @@ bool run_over(const struct run *run)
     return run->batch.state > BATCH_RUNNING;
 }
 
-void run_drop_unused(struct runs *rs, struct run *run)
+void run_discard(struct runs *rs, struct run *run)
 {
-    if (!run_over(run) || run->users > 0)
-        return;
-    assert(list_empty(&run->members));
+    assert(list_empty(&run->members) && list_empty(&run->postponed));
     table_remove(&rs->by_key, &run->by_key);
     rs->n--;
     free(run);
+}
+
+void run_drop_unused(struct runs *rs, struct run *run)
+{
+    if (run_over(run) && run->users == 0)
+        run_discard(rs, run);
 }
 
 /* Mostly at the end. */

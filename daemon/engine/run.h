@@ -20,18 +20,18 @@ struct run {
     struct batch batch;  /* as committed */
     struct batch posted; /* as it will be when all that is on its way to the store is committed */
     struct table_node by_key;
-    struct list members; /* records: those in memory that have not ended */
-    struct list held;    /* those of them that are held back, in the order of their index */
-    unsigned n_held;     /* how many these are */
-    bool held_out;       /* more that are held back may be paged out ... */
-    int64_t held_from;   /* ... from this index on */
-    bool paging_held;    /* they are being brought in */
-    struct due_item refill_again; /* that failed */
-    unsigned let_go; /* members that are neither held nor ended nor on their way to it */
-    bool cancelling; /* nobody is let go any more */
-    struct co_condition changed;  /* a member has ended; the service stops */
-    struct due_item cancel_again; /* no memory for the task that cancels the members */
-    unsigned users;               /* who waits for it */
+    struct list members;   /* records: those in memory that have not ended */
+    struct list held;      /* those of them that are held back, in the order of their index */
+    unsigned n_held;       /* how many these are */
+    bool held_out;         /* more that are held back may be paged out ... */
+    int64_t held_from;     /* ... from this index on */
+    bool paging_held;      /* they are being brought in */
+    struct list postponed; /* in engine->postponed */
+    bool wants_cancel;     /* of its members, for which memory lacked */
+    unsigned let_go;       /* members that are neither held nor ended nor on their way to it */
+    bool cancelling;       /* nobody is let go any more */
+    struct co_condition changed; /* a member has ended; the service stops */
+    unsigned users;              /* who waits for it */
 };
 
 struct runs {
@@ -39,10 +39,12 @@ struct runs {
     size_t n;
 };
 
-void runs_done(struct runs *rs, struct due *due);
+void runs_done(struct runs *rs);
 /* A run for a batch as it stands in the store, all of its members out of memory. NULL: no memory. */
 struct run *run_new(struct engine *e, struct runs *rs, const struct batch *b);
 struct run *runs_find(const struct runs *rs, struct uuid7 id);
+/* Forgets a run without members, whose batch was not accepted. */
+void run_discard(struct runs *rs, struct run *run);
 /* Forgets a run that is over and that nobody uses. */
 void run_drop_unused(struct runs *rs, struct run *run);
 /* The member joins; held or let go as its job says. */

@@ -18,14 +18,6 @@
 
 #define START_PAGE 512 /* batches that the start reads at a time */
 
-static void service_reopen_lanes(struct due_item *item)
-{
-    struct engine *e = CONTAINER_OF(item, struct engine, reopen);
-
-    if (e->started && !e->stopping)
-        lanes_open(&e->lanes);
-}
-
 static void service_lane_low(struct lanes *l, int64_t key)
 {
     backlog_lane_low(CONTAINER_OF(l, struct engine, lanes), key);
@@ -53,7 +45,7 @@ int service_new(struct loop *loop, const struct service_options *options, struct
     co_condition_init(&engine->clock_jumped);
     log_limit_init(&engine->failures, loop, LOG_LEVEL_INFO, "jobs failed");
     list_init(&engine->busy);
-    due_item_init(&engine->reopen, service_reopen_lanes);
+    postponed_init(&engine->postponed, loop);
     due_init(&engine->due, loop, &engine->clock);
     co_condition_init(&engine->quiet);
     rc = lanes_init(&engine->lanes, options->max_active, options->lane_concurrency, options->lanes,
@@ -86,8 +78,9 @@ struct service *service_free(struct service *s)
         records_drop(&e->records, r);
     }
     clock_watch_done(&e->clock_watch);
+    postponed_done(&e->postponed);
     backlog_done(&e->backlog, &e->due);
-    runs_done(&e->runs, &e->due);
+    runs_done(&e->runs);
     waits_done(&e->waits);
     records_done(&e->records);
     due_done(&e->due);

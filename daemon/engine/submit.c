@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/base/log.h"
 #include "daemon/co/co.h"
 #include "daemon/engine/activation.h"
 #include "daemon/engine/engine.h"
@@ -152,8 +151,8 @@ static void submit_take_up(struct engine *e, struct job *j)
         intake_let_in(e, j);
         return;
     }
-    if (!j->held)
-        backlog_note(e, job_lane_key(j, j->step), j->spec.priority, j->due_us);
+    if (!j->held && backlog_note(e, job_lane_key(j, j->step), j->spec.priority, j->due_us) < 0)
+        postpone_job(e, j); /* it comes into memory after all */
     backlog_note_ends(e, job_ends_us(j));
 }
 
@@ -275,26 +274,15 @@ static void submit_hold(struct run *run, struct job *const *jobs, size_t n)
 }
 
 CO_SUSPENDS static void submit_start_batch(
-        struct engine *e, const struct batch *b, struct job *const *jobs, size_t n)
+        struct engine *e, struct run *run, struct job *const *jobs, size_t n)
 {
-    struct run *run = run_new(e, &e->runs, b);
-
     e->n_live += n;
     e->n_submitting -= n;
-    if (!run) {
-        for (size_t i = 0; i < n; i++)
-            submit_give_back(e, jobs[i]);
-        log_error("no memory for an accepted batch: it goes on at the next start of the daemon");
-        return;
-    }
-    run->users++;
-    if (b->n_held > 0)
+    if (run->batch.n_held > 0)
         submit_hold(run, jobs, n);
     submit_take_up_all(e, jobs, n);
     activation_refill(run); /* a member may have ended before those that it held back were here */
     co_condition_notify_all(&run->changed); /* who cancels the batch looks for members again */
-    run->users--;
-    run_drop_unused(&e->runs, run);
 }
 
 /* Suspends. The batch that a key stands for. */
@@ -313,11 +301,15 @@ CO_SUSPENDS static int submit_replay_batch(
     return rc == -ENOENT ? 0 : rc;
 }
 
-/* Suspends. Into the store with it; the jobs are dropped unless *ret says that they were inserted. */
+/*
+ * Suspends. Into the store with it. *ret_run: its run, of which the caller is a user, when *ret says
+ * that it was inserted; else the jobs are dropped.
+ */
 CO_SUSPENDS static int submit_insert_batch(struct engine *e, struct batch *b,
         struct job_spec *specs, struct job **jobs, size_t n, const struct idempotency *idempotency,
-        struct store_outcome *ret)
+        struct store_outcome *ret, struct run **ret_run)
 {
+    struct run *run;
     int rc = submit_make_jobs(e, specs, n, b, jobs);
 
     if (rc < 0)
@@ -325,27 +317,34 @@ CO_SUSPENDS static int submit_insert_batch(struct engine *e, struct batch *b,
     b->counts[JOB_PENDING] = 0;
     for (size_t i = 0; i < n; i++)
         b->counts[jobs[i]->state]++;
+    run = run_new(e, &e->runs, b); /* now, because nothing may fail after the commit */
+    if (!run) {
+        submit_drop_jobs(jobs, n, specs);
+        return -ENOMEM;
+    }
+    run->users++;
     submit_place(e, jobs, n, b->concurrency);
     rc = store_insert_batch(e->store, b, jobs, n, idempotency, ret);
-    if (rc == 0 && ret->insertion == STORE_INSERTED)
+    if (rc == 0 && ret->insertion == STORE_INSERTED) {
+        *ret_run = run;
         return 0;
+    }
+    run_discard(&e->runs, run);
     for (size_t i = 0; i < n; i++)
         submit_give_back(e, jobs[i]);
     submit_drop_jobs(jobs, n, specs);
     return rc;
 }
 
-static void submit_say(struct engine *e, const struct batch *b, struct job **jobs, size_t n,
-        struct submitted_batch *ret)
+static void submit_say(
+        const struct run *run, struct job **jobs, size_t n, struct submitted_batch *ret)
 {
-    struct run *run = runs_find(&e->runs, b->id);
-
     for (size_t i = 0; i < n; i++) {
         ret->ids[i] = jobs[i]->id;
         job_unref(jobs[i]);
     }
     ret->outcome = SUBMIT_ACCEPTED;
-    ret->batch = run ? run->batch : *b;
+    ret->batch = run->batch;
     ret->n = n;
 }
 
@@ -356,13 +355,14 @@ int service_submit_batch(struct service *s, const struct batch *options, struct 
     struct job **jobs CLEANUP(cleanup_free) = calloc(n, sizeof(*jobs));
     struct uuid7 *ids CLEANUP(cleanup_free) = calloc(n, sizeof(*ids));
     struct store_outcome outcome = { 0 };
+    struct run *run = NULL;
     struct batch b;
     int rc;
 
     if (!jobs || !ids)
         return -ENOMEM;
     rc = submit_admit(e, n);
-    if (rc == 0 && e->runs.n + e->n_batches_submitting >= e->max_batches)
+    if (rc == 0 && e->runs.n >= e->max_batches)
         rc = -EAGAIN;
     if (rc == 0)
         rc = submit_check_lanes(e, specs, n);
@@ -371,18 +371,18 @@ int service_submit_batch(struct service *s, const struct batch *options, struct 
     if (rc < 0)
         return rc;
     e->n_submitting += n;
-    e->n_batches_submitting++;
-    rc = submit_insert_batch(e, &b, specs, jobs, n, idempotency, &outcome);
+    rc = submit_insert_batch(e, &b, specs, jobs, n, idempotency, &outcome, &run);
     if (rc == 0 && outcome.insertion == STORE_INSERTED) {
-        submit_start_batch(e, &b, jobs, n);
+        submit_start_batch(e, run, jobs, n);
         ret->ids = TAKE_PTR(ids);
-        submit_say(e, &b, jobs, n, ret);
+        submit_say(run, jobs, n, ret);
+        run->users--;
+        run_drop_unused(&e->runs, run);
     } else {
         e->n_submitting -= n;
         if (rc == 0)
             rc = submit_replay_batch(e, &outcome, ret);
     }
-    e->n_batches_submitting--;
     return rc;
 }
 

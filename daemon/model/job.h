@@ -169,6 +169,7 @@ struct job {
     struct job_events events;
     struct job_result result;
     struct job_error error;
+    struct job *next_postponed; /* the engine's */
 };
 
 /* A job with one reference; takes the spec over (it is empty afterwards). NULL: no memory. */

@@ -53,7 +53,7 @@ static void finish(struct batch_of_four *f)
         record_free(f->records[i]);
     run_drop_unused(&f->runs, f->run);
     assert_int_equal(f->runs.n, 0);
-    runs_done(&f->runs, &(struct due){ 0 });
+    runs_done(&f->runs);
 }
 
 /* Ends member `i` after it ran for 100 µs; returns the index of who is let go, or -1. */
