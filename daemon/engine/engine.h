@@ -49,7 +49,7 @@ struct engine {
     unsigned max_jobs, max_batches, max_lanes;
     size_t n_live;       /* jobs that have not ended, wherever they are */
     size_t n_submitting; /* on their way into the store, not yet in n_live */
-    struct list busy; /* records: the live set */
+    struct list busy;    /* records: the live set */
     unsigned n_busy;
     struct co_condition quiet; /* n_busy has become 0 */
     struct log_limit failures; /* lines of failed jobs */

@@ -138,7 +138,7 @@ class Targets(DaemonCase):
     def test_no_tls(self):
         """TLS against a port that speaks none: phase tls."""
         for on_accept in (misbehaviours.plain_noise, misbehaviours.close_at_once,
-                          misbehaviours.reset_at_once):
+                          misbehaviours.reset_at_first_byte):
             with self.subTest(on_accept.__name__):
                 origin = self.origin(on_accept=on_accept)
                 url = origin.url("/").replace("http://", "https://")
