@@ -37,7 +37,10 @@ void retention_count(struct engine *e, const struct job *j)
 {
     struct retention *r = &e->retention;
 
-    r->n_ended++;
+    if (r->n_ended++ == 0) {
+        r->first_ended_us = j->finished_us;
+        co_condition_notify_all(&r->changed); /* that one's age may be the next to be up */
+    }
     r->ended_bytes += j->result.body_bytes;
     if (r->n_ended >= LOOK_JOBS || r->ended_bytes >= LOOK_BYTES)
         retention_look(r);
@@ -90,18 +93,31 @@ CO_SUSPENDS static int retention_forget_keys(struct engine *e)
     return rc;
 }
 
-/* Suspends. Until the next one is too old, or something changes. */
+/* Suspends. Until that time, or until something changes. */
+CO_SUSPENDS static int retention_sleep(struct engine *e, int64_t until_us)
+{
+    struct co_scope scope;
+    int rc;
+
+    co_scope_open(&scope, clock_to_mono_ns(&e->clock, until_us), 0);
+    rc = co_condition_wait(&e->retention.changed);
+    rc = co_scope_close(&scope, rc);
+    return rc == -ETIMEDOUT ? 0 : rc;
+}
+
+/* Suspends. Until the next one is too old, at `until_us` or what has ended since, or a look is asked for. */
 CO_SUSPENDS static int retention_wait(struct engine *e, int64_t until_us)
 {
     struct retention *r = &e->retention;
-    struct co_scope scope;
     int rc = 0;
 
-    co_scope_open(&scope, clock_to_mono_ns(&e->clock, until_us), 0);
-    while (rc == 0 && !r->look)
-        rc = co_condition_wait(&r->changed);
-    rc = co_scope_close(&scope, rc);
-    return rc == -ETIMEDOUT ? 0 : rc;
+    while (rc == 0 && !r->look && clock_now_us(&e->clock) < until_us) {
+        if (r->n_ended > 0 && r->first_ended_us + r->options.age_us < until_us)
+            until_us = r->first_ended_us + r->options.age_us;
+        else
+            rc = retention_sleep(e, until_us);
+    }
+    return rc;
 }
 
 int retention_main(void *engine)

@@ -15,6 +15,7 @@ struct retention {
     struct co_condition changed; /* the options, or enough has ended */
     unsigned n_ended;            /* since the last look, and their bodies' bytes */
     int64_t ended_bytes;
+    int64_t first_ended_us; /* when the first one of them ended */
     bool look;
 };
 
