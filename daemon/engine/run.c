@@ -99,6 +99,14 @@ void run_join(struct run *run, struct record *r)
         run_hold(run, r);
 }
 
+void run_let_go(struct run *run, struct record *r)
+{
+    list_remove(&r->held);
+    run->n_held--;
+    run->let_go++;
+    r->job->held = false;
+}
+
 void run_count(struct run *run, enum job_state from, enum job_state to)
 {
     assert(run->batch.counts[from] > 0);

@@ -47,6 +47,8 @@ struct run *runs_find(const struct runs *rs, struct uuid7 id);
 void run_drop_unused(struct runs *rs, struct run *run);
 /* The member joins; held or let go as its job says. */
 void run_join(struct run *run, struct record *r);
+/* A member that is held according to the store runs already: it was let go without a word to the store. */
+void run_let_go(struct run *run, struct record *r);
 /* A member's shown state changes. */
 void run_count(struct run *run, enum job_state from, enum job_state to);
 /*

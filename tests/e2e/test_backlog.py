@@ -15,12 +15,8 @@ def small(**more):
                    "lanes": [{"origin": "default", "concurrency": 2}]})
 
 
-class Backlog(Case):
-    """A window of eight."""
-
-    def setUp(self):
-        super().setUp()
-        self.use(small())
+class BacklogCase(Case):
+    """Posts many jobs at once."""
 
     def bulk(self, specs):
         """Posts the specs as NDJSON; their ids."""
@@ -28,6 +24,14 @@ class Backlog(Case):
         self.assertEqual(reply.status, 200, reply)
         self.assertEqual({line["status"] for line in reply.lines()}, {202})
         return [line["id"] for line in reply.lines()]
+
+
+class Backlog(BacklogCase):
+    """A window of eight."""
+
+    def setUp(self):
+        super().setUp()
+        self.use(small())
 
     def test_all_run(self):
         """A thousand fetches and deliveries all end, though eight fit."""
@@ -173,6 +177,25 @@ class Backlog(Case):
             late = instant(job["started_at"]) - instant(stamp)
             self.assertGreaterEqual(late, -0.01, job)
             self.assertLess(late, 1.5, job)
+
+
+class FullMemory(BacklogCase):
+    """Whatever fills the memory, everybody goes on."""
+
+    def test_restart_with_a_member_that_memory_had_no_room_to_hold(self):
+        """A member that was let go as soon as it was brought in is in flight when all dies."""
+        self.use(small(window=1))
+        origin = self.origin()
+        jobs = [{"kind": "fetch", "url": origin.url(f"/ok/{n}?ms={n % 2 * 700}")}
+                for n in range(6)]
+        batch = self.batch({"run": "sequence", "jobs": jobs}, "")
+        origin.wait_for(2)
+        self.daemon.kill()
+        self.daemon.start()
+        reply = self.api.get(f"/v1/batches/{batch['id']}?wait=30s")
+        self.assertEqual(reply.json()["counts"]["succeeded"], 6, reply)
+        paths = [int(request.path.split("/")[2].split("?")[0]) for request in origin.seen()]
+        self.assertEqual(paths, [0, 1, 1, 2, 3, 4, 5])
 
 
 class Limits(Case):
