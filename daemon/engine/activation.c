@@ -240,7 +240,7 @@ static void activation_deadline(struct due_item *item)
         r->ending = FAILURE_DEADLINE_EXCEEDED;
     if (r->scope)
         co_scope_cancel(r->scope);
-    else if (!r->busy && !r->engine->stopping && r->engine->started)
+    else if (!r->busy && !r->engine->stopping)
         ending_soon(r);
 }
 

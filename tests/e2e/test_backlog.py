@@ -197,6 +197,22 @@ class FullMemory(BacklogCase):
         paths = [int(request.path.split("/")[2].split("?")[0]) for request in origin.seen()]
         self.assertEqual(paths, [0, 1, 1, 2, 3, 4, 5])
 
+    def test_deadline_that_passed_before_the_start(self):
+        """A member that is held back ends at once, though the one before it runs."""
+        self.use(small())
+        origin = self.origin()
+        jobs = [{"kind": "fetch", "url": origin.url("/ok/0?ms=6000")},
+                {"kind": "fetch", "url": origin.url("/ok/1"), "deadline": "1s"}]
+        batch = self.batch({"run": "sequence", "jobs": jobs}, "")
+        origin.wait_for(1)
+        self.daemon.kill()
+        time.sleep(1)
+        self.daemon.start()
+        began = time.monotonic()
+        job = self.ended(batch["job_ids"][1])
+        self.assertEqual(job["error"]["code"], "deadline_exceeded", job)
+        self.assertLess(time.monotonic() - began, 3)
+
 
 class Limits(Case):
     """What is past a limit is refused with its name."""
