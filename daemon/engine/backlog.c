@@ -113,7 +113,8 @@ static size_t lane_room(const struct engine *e, int64_t key)
     const struct window *w = &e->records.window;
     size_t here = lane_in_memory(e, key), ahead = lane_ahead(e), room;
 
-    if (here >= ahead || (w->bytes >= w->max_bytes && w->bytes > 0))
+    /* Past the bytes it is one at a time, lest what waits for another's end keeps that out. */
+    if (here >= ahead || (w->bytes >= w->max_bytes && e->n_busy > 0))
         return 0;
     room = w->n < w->max ? w->max - w->n : 0;
     if (room == 0 && lane_is_idle(e, key))

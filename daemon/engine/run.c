@@ -137,9 +137,13 @@ static void run_add_sums(struct batch *b, const struct checkpoint *c)
         b->finished_us = c->finished_us;
 }
 
-bool run_wants_held(const struct run *run)
+bool run_wants_held(const struct run *run, bool room)
 {
-    return run->held_out && !run->cancelling && run->n_held < RUN_HELD_LOW;
+    if (!run->held_out || run->cancelling)
+        return false;
+    if (room)
+        return run->n_held < RUN_HELD_LOW;
+    return run->n_held == 0 && run->let_go < run->batch.concurrency;
 }
 
 struct record *run_choose_successor(struct run *run)

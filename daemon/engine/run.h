@@ -60,8 +60,8 @@ const struct batch *run_post_end(
         struct run *run, struct record *r, struct checkpoint *c, struct record **ret_successor);
 /* After the commit. */
 void run_end_member(struct run *run, struct record *r);
-/* Whether more of those that are held back should be brought in. */
-bool run_wants_held(const struct run *run);
+/* Whether more of those that are held back should be brought in; without room: to go on at once. */
+bool run_wants_held(const struct run *run, bool room);
 /* Who else may go now; NULL: nobody in memory. It is let go by this. */
 struct record *run_choose_successor(struct run *run);
 /* At the start, with all members joined: it may be over already. */

@@ -182,6 +182,16 @@ class Backlog(BacklogCase):
 class FullMemory(BacklogCase):
     """Whatever fills the memory, everybody goes on."""
 
+    def test_held_members_leave_room_for_retries(self):
+        """Members that wait for one that comes back do not fill the memory that it needs."""
+        self.use(small(window_memory="64KiB"))
+        origin = self.origin()
+        retry = {"attempts": 5, "backoff": "100ms", "max_backoff": "100ms"}
+        jobs = [{"kind": "fetch", "method": "PUT", "url": origin.url(f"/flaky/{n}?fail=2"),
+                 "body": {"text": "x" * 16000}, "retry": retry} for n in range(20)]
+        batch = self.batch({"run": "sequence", "jobs": jobs}, "?wait=30s")
+        self.assertEqual(batch["counts"]["succeeded"], 20, batch)
+
     def test_restart_with_a_member_that_memory_had_no_room_to_hold(self):
         """A member that was let go as soon as it was brought in is in flight when all dies."""
         self.use(small(window=1))
