@@ -192,6 +192,39 @@ class FullMemory(BacklogCase):
         batch = self.batch({"run": "sequence", "jobs": jobs}, "?wait=30s")
         self.assertEqual(batch["counts"]["succeeded"], 20, batch)
 
+    def test_lanes_beside_one_that_hangs(self):
+        """A full window of one lane's jobs holds no other lane up, however many those are."""
+        self.use(small(max_active=64))
+        slow, quick = self.origin(), [self.origin(host=f"127.0.0.{n}") for n in range(2, 14)]
+        self.bulk([{"kind": "fetch", "url": slow.url("/ok/slow?ms=20000")} for _ in range(40)])
+        slow.wait_for(2)
+        ids = self.bulk([{"kind": "fetch", "url": origin.url(f"/ok/{n}?ms=100")}
+                         for n in range(15) for origin in quick])
+        self.daemon.kill()
+        for origin in quick:
+            origin.wait_until(lambda origin=origin: origin.active == 0)
+            origin.reset_high_water()
+        self.daemon.start()
+        began = time.monotonic()
+        for job_id in ids:
+            self.assertEqual(self.ended(job_id)["state"], "succeeded")
+        self.assertLess(time.monotonic() - began, 15)
+        self.assertEqual({origin.high_water for origin in quick}, {2})
+
+    def test_lanes_beside_one_with_large_jobs(self):
+        """A lane whose jobs have all the bytes that may wait holds no other lane up."""
+        self.use(small(max_active=64, window_memory="64KiB"))
+        slow, quick = self.origin(), self.origin(host="127.0.0.2")
+        self.bulk([{"kind": "fetch", "method": "PUT", "url": slow.url("/ok/slow?ms=20000"),
+                    "body": {"text": "x" * 16000}} for _ in range(40)])
+        slow.wait_for(2)
+        began = time.monotonic()
+        for job_id in self.bulk([{"kind": "fetch", "url": quick.url(f"/ok/{n}?ms=100")}
+                                 for n in range(10)]):
+            self.assertEqual(self.ended(job_id)["state"], "succeeded")
+        self.assertLess(time.monotonic() - began, 10)
+        self.assertEqual(quick.high_water, 2)
+
     def test_restart_with_a_member_that_memory_had_no_room_to_hold(self):
         """A member that was let go as soon as it was brought in is in flight when all dies."""
         self.use(small(window=1))
