@@ -14,7 +14,8 @@
 #include "daemon/engine/step.h"
 #include "daemon/store/store.h"
 
-#define RETRY_US 100000 /* no memory for a task: again then */
+#define RETRY_US    100000     /* no memory for a task: again then */
+#define NO_SPACE_NS 1000000000 /* none to bring jobs in: again then */
 
 /* Without memory it lacks its text. */
 static void ending_fill(struct step *s, enum failure failure)
@@ -72,7 +73,13 @@ void ending_soon(struct record *r)
 
 /* --- the rest of a batch --- */
 
-static void ending_start_cancel(struct run *run);
+static void ending_cancel_later(struct run *run)
+{
+    struct engine *e = run->engine;
+
+    if (due_add(&e->due, &run->cancel_again, clock_now_us(&e->clock) + RETRY_US) < 0)
+        log_error("no memory to cancel the rest of a batch: it ends at the next start");
+}
 
 CO_SUSPENDS static int ending_cancel_main(void *arg)
 {
@@ -80,6 +87,11 @@ CO_SUSPENDS static int ending_cancel_main(void *arg)
     struct engine *e = run->engine;
     int rc = ending_cancel_run(e, run);
 
+    if (rc == -ENOMEM && !e->stopping) {
+        ending_cancel_later(run);
+        return rc;
+    }
+    run->ending_rest = false;
     run->users--;
     run_drop_unused(&e->runs, run);
     return rc;
@@ -87,11 +99,8 @@ CO_SUSPENDS static int ending_cancel_main(void *arg)
 
 static void ending_start_cancel(struct run *run)
 {
-    struct engine *e = run->engine;
-
-    if (co_spawn_detached("batch cancel", ending_cancel_main, run) < 0 &&
-            due_add(&e->due, &run->cancel_again, clock_now_us(&e->clock) + RETRY_US) < 0)
-        log_error("no memory to cancel the rest of a batch: it ends at the next start");
+    if (co_spawn_detached("batch cancel", ending_cancel_main, run) < 0)
+        ending_cancel_later(run);
 }
 
 static void ending_cancel_again(struct due_item *item)
@@ -101,6 +110,9 @@ static void ending_cancel_again(struct due_item *item)
 
 void ending_cancel_rest(struct run *run)
 {
+    if (run->ending_rest)
+        return;
+    run->ending_rest = true;
     run->users++; /* until that task has ended */
     due_item_init(&run->cancel_again, ending_cancel_again);
     ending_start_cancel(run);
@@ -158,6 +170,8 @@ CO_SUSPENDS static int ending_round(
         rc = ending_page_in(e, run, from);
         if (rc == 0)
             *from = -1; /* all are in memory, and busy */
+        if (rc == -ENOSPC)
+            return co_sleep(NO_SPACE_NS);
         return rc < 0 ? rc : 0;
     }
     *from = 0; /* whoever is woken looks at the store again: a busy one may have gone out */

@@ -27,8 +27,9 @@ struct run {
     int64_t held_from;   /* ... from this index on */
     bool paging_held;    /* they are being brought in */
     struct due_item refill_again; /* that failed */
-    unsigned let_go; /* members that are neither held nor ended nor on their way to it */
-    bool cancelling; /* nobody is let go any more */
+    unsigned let_go;  /* members that are neither held nor ended nor on their way to it */
+    bool cancelling;  /* nobody is let go any more */
+    bool ending_rest; /* a task cancels the members, or is about to */
     struct co_condition changed;  /* a member has ended; the service stops */
     struct due_item cancel_again; /* no memory for the task that cancels the members */
     unsigned users;               /* who waits for it */
