@@ -25,13 +25,18 @@ static void activation_let_go(struct record *r)
         activation_schedule(r);
 }
 
+static bool activation_wants_held(const struct run *run)
+{
+    return run_wants_held(run, window_has_room(&run->engine->records.window, true));
+}
+
 CO_SUSPENDS static int activation_page_held(void *arg)
 {
     struct run *run = arg;
     struct engine *e = run->engine;
     int rc = 0;
 
-    while (rc == 0 && run_wants_held(run) && !e->stopping)
+    while (rc == 0 && activation_wants_held(run) && !e->stopping)
         rc = backlog_page_held(e, run);
     run->paging_held = false;
     if (rc < 0 && !e->stopping) {
@@ -50,7 +55,7 @@ static void activation_want_held(struct run *run)
 {
     struct engine *e = run->engine;
 
-    if (!run_wants_held(run) || run->paging_held || e->stopping || !e->started)
+    if (!activation_wants_held(run) || run->paging_held || e->stopping || !e->started)
         return;
     run->paging_held = true;
     run->users++;
@@ -217,7 +222,7 @@ static void activation_deadline(struct due_item *item)
         r->ending = FAILURE_DEADLINE_EXCEEDED;
     if (r->scope)
         co_scope_cancel(r->scope);
-    else if (!r->busy && !r->engine->stopping && r->engine->started)
+    else if (!r->busy && !r->engine->stopping)
         ending_soon(r);
 }
 

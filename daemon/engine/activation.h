@@ -13,5 +13,5 @@ void activation_prepare(struct record *r);
 void activation_schedule(struct record *r);
 /* Takes it out of where it waits. */
 void activation_withdraw(struct record *r);
-/* Lets go whom the batch's concurrency allows. */
+/* Lets go whom the batch's concurrency allows, and has more brought in if there are few left. */
 void activation_refill(struct run *run);

@@ -32,7 +32,8 @@ struct backlog_lane {
     int64_t key;
     struct engine *engine;
     struct list classes;
-    struct list wanting; /* in backlog.wanting */
+    struct list wanting; /* in backlog.wanting, or in backlog.hungry */
+    bool hungry;         /* it is in that one */
     bool paging;
 };
 
@@ -51,6 +52,7 @@ void backlog_init(struct backlog *b)
 {
     *b = (struct backlog){ .ends_us = CLOCK_NEVER };
     list_init(&b->wanting);
+    list_init(&b->hungry);
     due_item_init(&b->ends, backlog_ends_due);
 }
 
@@ -103,9 +105,17 @@ static size_t lane_in_memory(const struct engine *e, int64_t key)
     return key == 0 ? e->local.n : lanes_queued(&e->lanes, key);
 }
 
-static bool lane_is_idle(const struct engine *e, int64_t key)
+static bool lane_is_hungry(const struct engine *e, int64_t key)
 {
-    return key == 0 ? e->local.n == 0 && e->local.n_tasks == 0 : lanes_is_idle(&e->lanes, key);
+    return key == 0 ? e->local.n == 0 : lanes_want_more(&e->lanes, key);
+}
+
+/* Past all bytes it is one at a time, lest what waits for another's end keeps that out. */
+static bool backlog_is_shut(const struct engine *e)
+{
+    const struct window *w = &e->records.window;
+
+    return w->bytes >= w->max_bytes && e->n_busy > 0;
 }
 
 /* How many of a lane's jobs may queue in memory: more while there is plenty of room. */
@@ -122,10 +132,10 @@ static size_t lane_room(const struct engine *e, int64_t key)
     const struct window *w = &e->records.window;
     size_t here = lane_in_memory(e, key), ahead = lane_ahead(e), room;
 
-    if (here >= ahead || (w->bytes >= w->max_bytes && w->bytes > 0))
+    if (here >= ahead || backlog_is_shut(e))
         return 0;
-    room = w->n < w->max ? w->max - w->n : 0;
-    if (room == 0 && lane_is_idle(e, key))
+    room = window_has_room(w, false) ? w->max - w->n : 0;
+    if (room == 0 && lane_is_hungry(e, key))
         room = 1; /* so that the jobs of others never keep a lane from going on */
     if (room > ahead - here)
         room = ahead - here;
@@ -146,13 +156,31 @@ static struct backlog_class *lane_due_class(const struct backlog_lane *l)
     return NULL;
 }
 
-static void lane_want(struct backlog_lane *l)
+static void lane_stop_wanting(struct backlog_lane *l)
+{
+    list_remove(&l->wanting);
+    l->hungry = false;
+}
+
+static void lane_enqueue(struct backlog_lane *l)
 {
     struct engine *e = l->engine;
 
-    if (!l->paging && list_empty(&l->wanting))
+    if (l->paging || l->hungry)
+        return;
+    if (lane_is_hungry(e, l->key)) {
+        list_remove(&l->wanting);
+        list_append(&e->backlog.hungry, &l->wanting);
+        l->hungry = true;
+    } else if (list_empty(&l->wanting)) {
         list_append(&e->backlog.wanting, &l->wanting);
-    backlog_room_made(e);
+    }
+}
+
+static void lane_want(struct backlog_lane *l)
+{
+    lane_enqueue(l);
+    backlog_room_made(l->engine);
 }
 
 static void class_arm(struct backlog_class *c)
@@ -179,7 +207,7 @@ CO_SUSPENDS static int backlog_page(struct backlog_lane *l, struct backlog_class
 {
     struct engine *e = l->engine;
     const struct window *w = &e->records.window;
-    int64_t left = w->max_bytes - w->bytes;
+    int64_t left = window_shared_bytes(w) - w->bytes;
     CLEANUP(store_page_done) struct store_page page = { 0 };
     int64_t was_us = c->due_us;
     int rc;
@@ -220,9 +248,8 @@ static void lane_after_pages(struct backlog_lane *l)
             class_arm(c);
     }
     /* Else backlog_lane_low() wants the next page. */
-    if (lane_due_class(l) && lane_in_memory(l->engine, l->key) < BACKLOG_LANE_AHEAD / 2 &&
-            list_empty(&l->wanting))
-        list_append(&b->wanting, &l->wanting);
+    if (lane_due_class(l) && lane_in_memory(l->engine, l->key) < BACKLOG_LANE_AHEAD / 2)
+        lane_enqueue(l);
 }
 
 CO_SUSPENDS static int backlog_pager(void *arg)
@@ -251,25 +278,36 @@ CO_SUSPENDS static int backlog_pager(void *arg)
     return 0;
 }
 
-static bool backlog_start_pager(struct engine *e, struct backlog_lane *l)
+static void backlog_start_pager(struct engine *e, struct backlog_lane *l)
 {
-    list_remove(&l->wanting);
+    lane_stop_wanting(l);
     l->paging = true;
     e->backlog.n_pagers++;
     if (co_spawn_detached("page in", backlog_pager, l) == 0)
-        return true;
+        return;
     l->paging = false;
     e->backlog.n_pagers--;
     postpone_rest(e);
-    return false;
 }
 
 void backlog_room_made(struct engine *e)
 {
     struct backlog *b = &e->backlog;
 
-    if (list_empty(&b->wanting) || !e->started || e->stopping)
+    if (!e->started || e->stopping || backlog_is_shut(e))
         return;
+    list_for_each_safe (it, &b->hungry) {
+        struct backlog_lane *l = list_entry(it, struct backlog_lane, wanting);
+
+        if (b->n_pagers == PAGERS_MAX)
+            return;
+        if (lane_room(e, l->key) > 0) {
+            backlog_start_pager(e, l);
+        } else { /* not any more */
+            lane_stop_wanting(l);
+            list_append(&b->wanting, &l->wanting);
+        }
+    }
     list_for_each_safe (it, &b->wanting) {
         struct backlog_lane *l = list_entry(it, struct backlog_lane, wanting);
 
@@ -278,7 +316,7 @@ void backlog_room_made(struct engine *e)
         if (lane_room(e, l->key) > 0)
             backlog_start_pager(e, l);
         else if (!window_has_room(&e->records.window, false))
-            return; /* nobody's turn but of lanes that are idle, which backlog_lane_low() starts */
+            return; /* nobody's turn but of the hungry ones */
         else
             list_remove(&l->wanting);
     }
@@ -288,11 +326,7 @@ void backlog_lane_low(struct engine *e, int64_t lane)
 {
     struct backlog_lane *l = backlog_find(&e->backlog, lane);
 
-    if (!l || l->paging || !lane_due_class(l) || !e->started || e->stopping)
-        return;
-    if (lane_is_idle(e, lane) && e->backlog.n_pagers < PAGERS_MAX && lane_room(e, lane) > 0)
-        backlog_start_pager(e, l);
-    else
+    if (l && !l->paging && lane_due_class(l))
         lane_want(l);
 }
 
@@ -313,7 +347,7 @@ bool backlog_keeps_out(struct engine *e, const struct job *j, enum job_step step
     c = l ? lane_due_class(l) : NULL;
     if ((c && c->priority >= j->spec.priority) || lane_in_memory(e, key) >= lane_ahead(e))
         return true;
-    return !window_has_room(w, false) && (w->bytes >= w->max_bytes || !lane_is_idle(e, key));
+    return !window_has_room(w, false); /* a hungry lane brings it in at once */
 }
 
 static struct backlog_lane *lane_make(struct engine *e, int64_t key)

@@ -20,7 +20,8 @@ struct run;
 
 struct backlog {
     struct table lanes;   /* of those that have jobs out */
-    struct list wanting;  /* lanes that want a page, in turn */
+    struct list wanting;  /* lanes that want a page, in turn ... */
+    struct list hungry;   /* ... and before these, those whose next job could start at once */
     unsigned n_pagers;    /* tasks that bring pages in */
     int64_t ends_us;      /* no deadline of what is out is earlier; CLOCK_NEVER: none */
     struct due_item ends; /* brings in what is over */

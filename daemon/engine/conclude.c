@@ -77,9 +77,9 @@ static void conclude_apply(struct record *r, struct checkpoint *c)
     if (!run)
         return;
     run_end_member(run, r);
-    if (run_wants_held(run) && !run_over(run))
+    if (!run_over(run))
         activation_refill(run);
-    if (r->job->state == JOB_FAILED && run->cancelling && !run->batch.cancelled)
+    if (r->job->state == JOB_FAILED && run->cancelling && !run_over(run))
         ending_cancel_rest(run); /* on_error "cancel": the first failure ends the others */
     run_drop_unused(&e->runs, run);
 }

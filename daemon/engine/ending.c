@@ -13,6 +13,8 @@
 #include "daemon/engine/step.h"
 #include "daemon/store/store.h"
 
+#define NO_SPACE_NS 1000000000 /* none to bring jobs in: again then */
+
 /* Without memory it lacks its text. */
 static void ending_fill(struct step *s, enum failure failure)
 {
@@ -72,9 +74,11 @@ CO_SUSPENDS static int ending_cancel_main(void *arg)
     struct engine *e = run->engine;
     int rc = ending_cancel_run(e, run);
 
-    run->wants_cancel = rc == -ENOMEM;
+    run->wants_cancel = rc == -ENOMEM && !e->stopping;
     if (run->wants_cancel)
         postpone_run(run);
+    else
+        run->ending_rest = false;
     run->users--;
     run_drop_unused(&e->runs, run);
     return rc;
@@ -82,6 +86,9 @@ CO_SUSPENDS static int ending_cancel_main(void *arg)
 
 void ending_cancel_rest(struct run *run)
 {
+    if (run->ending_rest && !run->wants_cancel)
+        return;
+    run->ending_rest = true;
     run->users++; /* until that task has ended */
     run->wants_cancel = co_spawn_detached("batch cancel", ending_cancel_main, run) < 0;
     if (!run->wants_cancel)
@@ -142,6 +149,8 @@ CO_SUSPENDS static int ending_round(
         rc = ending_page_in(e, run, from);
         if (rc == 0)
             *from = -1; /* all are in memory, and busy */
+        if (rc == -ENOSPC)
+            return co_sleep(NO_SPACE_NS);
         return rc < 0 ? rc : 0;
     }
     *from = 0; /* whoever is woken looks at the store again: a busy one may have gone out */

@@ -209,6 +209,19 @@ bool lanes_is_idle(const struct lanes *l, int64_t key)
     return true;
 }
 
+bool lanes_want_more(const struct lanes *l, int64_t key)
+{
+    struct table_node *n = table_first(&l->by_origin, table_hash_int((uint64_t)key));
+    const struct lane *lane;
+
+    for (; n; n = table_next(n)) {
+        lane = table_entry(n, struct lane, node);
+        if (lane->key == key && (lane->queue.n > 0 || lane->used >= lane->limit))
+            return false;
+    }
+    return true;
+}
+
 void lanes_open(struct lanes *l)
 {
     l->open = true;

@@ -54,6 +54,8 @@ int64_t lane_key_of(const struct table_node *node);
 size_t lanes_queued(const struct lanes *l, int64_t key);
 /* Whether nobody queues in them, or holds a permit. */
 bool lanes_is_idle(const struct lanes *l, int64_t key);
+/* Whether nobody queues in them though there is a permit: the next one starts as soon as there is a slot. */
+bool lanes_want_more(const struct lanes *l, int64_t key);
 void lanes_open(struct lanes *l);
 void lanes_close(struct lanes *l);
 

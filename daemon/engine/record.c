@@ -13,9 +13,14 @@ void records_init(struct records *rs, unsigned window, int64_t window_bytes)
     list_init(&rs->recent);
 }
 
+int64_t window_shared_bytes(const struct window *w)
+{
+    return w->max_bytes - w->max_bytes / 4;
+}
+
 bool window_has_room(const struct window *w, bool later)
 {
-    if (w->n >= w->max || w->bytes >= w->max_bytes)
+    if (w->n >= w->max || w->bytes >= window_shared_bytes(w))
         return false;
     return !later || (w->n_later < w->max / 2 && w->bytes < w->max_bytes / 2);
 }

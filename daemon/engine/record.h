@@ -86,6 +86,8 @@ void record_leave_busy(struct record *r);
 /* Whether it is due at some later time, in memory. */
 void record_set_later(struct record *r, bool later);
 
+/* What may be taken of the bytes; the rest is for lanes whose next job could start at once. */
+int64_t window_shared_bytes(const struct window *w);
 /* Room for one more; `later`: one that is not due yet. */
 bool window_has_room(const struct window *w, bool later);
 void window_take(struct window *w, int64_t bytes);

@@ -25,8 +25,8 @@ static bool redate_concerns(const struct record *r)
 {
     const struct job *j = r->job;
 
-    return j->spec.at_us && j->state == JOB_PENDING && !r->busy && !j->held &&
-           r->due.place.index != HEAP_NONE;
+    return j->spec.at_us && j->state == JOB_PENDING && !r->busy &&
+           (j->held || r->due.place.index != HEAP_NONE);
 }
 
 /* Those in memory. Nothing suspends. */
@@ -73,6 +73,7 @@ int redate_main(void *engine)
                 (double)ahead_us / (double)CLOCK_US_PER_S);
         redate_records(e, ahead_us);
         rc = redate_store(e, ahead_us);
+        redate_records(e, ahead_us); /* what was on its way in from the store has come by now */
         backlog_recheck(e);
         if (rc < 0 && rc != -ECANCELED) {
             log_warning("jobs with a date can't be moved: %s; it is tried again", strerror(-rc));

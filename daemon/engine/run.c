@@ -100,6 +100,14 @@ void run_join(struct run *run, struct record *r)
         run_hold(run, r);
 }
 
+void run_let_go(struct run *run, struct record *r)
+{
+    list_remove(&r->held);
+    run->n_held--;
+    run->let_go++;
+    r->job->held = false;
+}
+
 void run_count(struct run *run, enum job_state from, enum job_state to)
 {
     assert(run->batch.counts[from] > 0);
@@ -130,9 +138,13 @@ static void run_add_sums(struct batch *b, const struct checkpoint *c)
         b->finished_us = c->finished_us;
 }
 
-bool run_wants_held(const struct run *run)
+bool run_wants_held(const struct run *run, bool room)
 {
-    return run->held_out && !run->cancelling && run->n_held < RUN_HELD_LOW;
+    if (!run->held_out || run->cancelling)
+        return false;
+    if (room)
+        return run->n_held < RUN_HELD_LOW;
+    return run->n_held == 0 && run->let_go < run->batch.concurrency;
 }
 
 struct record *run_choose_successor(struct run *run)

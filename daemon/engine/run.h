@@ -26,10 +26,11 @@ struct run {
     bool held_out;         /* more that are held back may be paged out ... */
     int64_t held_from;     /* ... from this index on */
     bool paging_held;      /* they are being brought in */
-    struct list postponed; /* in engine->postponed */
-    bool wants_cancel;     /* of its members, for which memory lacked */
     unsigned let_go;       /* members that are neither held nor ended nor on their way to it */
     bool cancelling;       /* nobody is let go any more */
+    bool ending_rest;      /* a task cancels the members, or is about to */
+    bool wants_cancel;     /* the latter, for memory lacked */
+    struct list postponed; /* in engine->postponed */
     struct co_condition changed; /* a member has ended; the service stops */
     unsigned users;              /* who waits for it */
 };
@@ -49,6 +50,8 @@ void run_discard(struct runs *rs, struct run *run);
 void run_drop_unused(struct runs *rs, struct run *run);
 /* The member joins; held or let go as its job says. */
 void run_join(struct run *run, struct record *r);
+/* A member that is held according to the store runs already: it was let go without a word to the store. */
+void run_let_go(struct run *run, struct record *r);
 /* A member's shown state changes. */
 void run_count(struct run *run, enum job_state from, enum job_state to);
 /*
@@ -60,8 +63,8 @@ const struct batch *run_post_end(
         struct run *run, struct record *r, struct checkpoint *c, struct record **ret_successor);
 /* After the commit. */
 void run_end_member(struct run *run, struct record *r);
-/* Whether more of those that are held back should be brought in. */
-bool run_wants_held(const struct run *run);
+/* Whether more of those that are held back should be brought in; without room: to go on at once. */
+bool run_wants_held(const struct run *run, bool room);
 /* Who else may go now; NULL: nobody in memory. It is let go by this. */
 struct record *run_choose_successor(struct run *run);
 /* At the start, with all members joined: it may be over already. */

@@ -169,6 +169,8 @@ CO_SUSPENDS static int service_recover_one(void *arg)
         rc = intake_adopt(e, job, &r);
     if (rc < 0)
         return rc;
+    if (job->held && r->run)
+        run_let_go(r->run, r);
     record_enter_busy(r);
     step.record = r;
     checkpoint_init(c, r->job);

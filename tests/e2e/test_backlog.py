@@ -15,12 +15,8 @@ def small(**more):
                    "lanes": [{"origin": "default", "concurrency": 2}]})
 
 
-class Backlog(Case):
-    """A window of eight."""
-
-    def setUp(self):
-        super().setUp()
-        self.use(small())
+class BacklogCase(Case):
+    """Posts many jobs at once."""
 
     def bulk(self, specs):
         """Posts the specs as NDJSON; their ids."""
@@ -28,6 +24,14 @@ class Backlog(Case):
         self.assertEqual(reply.status, 200, reply)
         self.assertEqual({line["status"] for line in reply.lines()}, {202})
         return [line["id"] for line in reply.lines()]
+
+
+class Backlog(BacklogCase):
+    """A window of eight."""
+
+    def setUp(self):
+        super().setUp()
+        self.use(small())
 
     def test_all_run(self):
         """A thousand fetches and deliveries all end, though eight fit."""
@@ -173,6 +177,84 @@ class Backlog(Case):
             late = instant(job["started_at"]) - instant(stamp)
             self.assertGreaterEqual(late, -0.01, job)
             self.assertLess(late, 1.5, job)
+
+
+class FullMemory(BacklogCase):
+    """Whatever fills the memory, everybody goes on."""
+
+    def test_held_members_leave_room_for_retries(self):
+        """Members that wait for one that comes back do not fill the memory that it needs."""
+        self.use(small(window_memory="64KiB"))
+        origin = self.origin()
+        retry = {"attempts": 5, "backoff": "100ms", "max_backoff": "100ms"}
+        jobs = [{"kind": "fetch", "method": "PUT", "url": origin.url(f"/flaky/{n}?fail=2"),
+                 "body": {"text": "x" * 16000}, "retry": retry} for n in range(20)]
+        batch = self.batch({"run": "sequence", "jobs": jobs}, "?wait=30s")
+        self.assertEqual(batch["counts"]["succeeded"], 20, batch)
+
+    def test_lanes_beside_one_that_hangs(self):
+        """A full window of one lane's jobs holds no other lane up, however many those are."""
+        self.use(small(max_active=64))
+        slow, quick = self.origin(), [self.origin(host=f"127.0.0.{n}") for n in range(2, 14)]
+        self.bulk([{"kind": "fetch", "url": slow.url("/ok/slow?ms=20000")} for _ in range(40)])
+        slow.wait_for(2)
+        ids = self.bulk([{"kind": "fetch", "url": origin.url(f"/ok/{n}?ms=100")}
+                         for n in range(15) for origin in quick])
+        self.daemon.kill()
+        for origin in quick:
+            origin.wait_until(lambda origin=origin: origin.active == 0)
+            origin.reset_high_water()
+        self.daemon.start()
+        began = time.monotonic()
+        for job_id in ids:
+            self.assertEqual(self.ended(job_id)["state"], "succeeded")
+        self.assertLess(time.monotonic() - began, 15)
+        self.assertEqual({origin.high_water for origin in quick}, {2})
+
+    def test_lanes_beside_one_with_large_jobs(self):
+        """A lane whose jobs have all the bytes that may wait holds no other lane up."""
+        self.use(small(max_active=64, window_memory="64KiB"))
+        slow, quick = self.origin(), self.origin(host="127.0.0.2")
+        self.bulk([{"kind": "fetch", "method": "PUT", "url": slow.url("/ok/slow?ms=20000"),
+                    "body": {"text": "x" * 16000}} for _ in range(40)])
+        slow.wait_for(2)
+        began = time.monotonic()
+        for job_id in self.bulk([{"kind": "fetch", "url": quick.url(f"/ok/{n}?ms=100")}
+                                 for n in range(10)]):
+            self.assertEqual(self.ended(job_id)["state"], "succeeded")
+        self.assertLess(time.monotonic() - began, 10)
+        self.assertEqual(quick.high_water, 2)
+
+    def test_restart_with_a_member_that_memory_had_no_room_to_hold(self):
+        """A member that was let go as soon as it was brought in is in flight when all dies."""
+        self.use(small(window=1))
+        origin = self.origin()
+        jobs = [{"kind": "fetch", "url": origin.url(f"/ok/{n}?ms={n % 2 * 700}")}
+                for n in range(6)]
+        batch = self.batch({"run": "sequence", "jobs": jobs}, "")
+        origin.wait_for(2)
+        self.daemon.kill()
+        self.daemon.start()
+        reply = self.api.get(f"/v1/batches/{batch['id']}?wait=30s")
+        self.assertEqual(reply.json()["counts"]["succeeded"], 6, reply)
+        paths = [int(request.path.split("/")[2].split("?")[0]) for request in origin.seen()]
+        self.assertEqual(paths, [0, 1, 1, 2, 3, 4, 5])
+
+    def test_deadline_that_passed_before_the_start(self):
+        """A member that is held back ends at once, though the one before it runs."""
+        self.use(small())
+        origin = self.origin()
+        jobs = [{"kind": "fetch", "url": origin.url("/ok/0?ms=6000")},
+                {"kind": "fetch", "url": origin.url("/ok/1"), "deadline": "1s"}]
+        batch = self.batch({"run": "sequence", "jobs": jobs}, "")
+        origin.wait_for(1)
+        self.daemon.kill()
+        time.sleep(1)
+        self.daemon.start()
+        began = time.monotonic()
+        job = self.ended(batch["job_ids"][1])
+        self.assertEqual(job["error"]["code"], "deadline_exceeded", job)
+        self.assertLess(time.monotonic() - began, 3)
 
 
 class Limits(Case):
