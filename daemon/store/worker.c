@@ -180,14 +180,14 @@ static int worker_fold(struct worker *w)
 
 /*
  * After an operation found none. The log has room once it is folded, if the database has any; until
- * then the ballast has some.
+ * then the ballast has some. 0: it is worth another try.
  */
-static bool worker_make_room(struct worker *w, int tries)
+static int worker_make_room(struct worker *w, int tries)
 {
     space_full(w->options.space);
     if (tries == 0 && space_give_up(w->options.space))
-        return true;
-    return sqlite_log_pages(w->options.db) > 0 && worker_fold(w) == 0;
+        return 0;
+    return sqlite_log_pages(w->options.db) > 0 ? worker_fold(w) : -ENOSPC;
 }
 
 /* Runs what waits, into `done`, until it is enough for one group. */
@@ -250,11 +250,14 @@ static int worker_try_alone(struct worker *w, struct op *op)
 
 static int worker_try_with_room(struct worker *w, struct op *op)
 {
-    int rc = worker_try_alone(w, op);
+    int rc = worker_try_alone(w, op), made = 0;
 
-    for (int i = 0; rc == -ENOSPC && i < ROOM_TRIES && worker_make_room(w, i); i++)
-        rc = worker_try_alone(w, op);
-    return rc;
+    for (int i = 0; rc == -ENOSPC && made == 0 && i < ROOM_TRIES; i++) {
+        made = worker_make_room(w, i);
+        if (made == 0)
+            rc = worker_try_alone(w, op);
+    }
+    return made == 0 || worker_survives(made) ? rc : made;
 }
 
 static void worker_run_alone(struct worker *w, struct op *op)
