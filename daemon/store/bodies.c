@@ -13,6 +13,8 @@
 #include "daemon/store/sqlite.h"
 #include "daemon/store/sqlite_purge.h"
 
+#define REMOVE_SLICE 32 /* files: more than a slice of retention leaves behind */
+
 int bodies_open(int directory_fd, int *ret_fd, struct error *ret_why)
 {
     int fd;
@@ -79,13 +81,17 @@ int bodies_sweep(int fd, struct sqlite *db, struct error *ret_why)
     return rc < 0 ? error_set(ret_why, rc, "can't clean up bodies/: %s", strerror(-rc)) : 0;
 }
 
-void bodies_remove(int fd, struct buf *names)
+size_t bodies_remove(int fd, struct buf *names, size_t n)
 {
-    if (names->n > 0)
+    size_t at = 0;
+
+    if (n > 0)
         failpoint(purge_before_unlink);
-    for (size_t at = 0; at < names->n; at += strlen(names->data + at) + 1) {
+    for (unsigned i = 0; i < REMOVE_SLICE && at < n; i++) {
         unlinkat(fd, names->data + at, 0);
         failpoint(purge_half_unlinked);
+        at += strlen(names->data + at) + 1;
     }
-    names->n = 0;
+    buf_consume(names, at);
+    return at;
 }

@@ -88,7 +88,11 @@ static bool ballast_make(struct space *s)
 
 void space_init(struct space *s, const struct space_options *options)
 {
-    *s = (struct space){ .options = *options, .checked_us = INT64_MIN / 2 };
+    *s = (struct space){
+        .options = *options,
+        .giving = PTHREAD_MUTEX_INITIALIZER,
+        .checked_us = INT64_MIN / 2,
+    };
     if (options->ballast_bytes <= 0) {
         unlinkat(options->directory_fd, BALLAST_NAME, 0);
         return;
@@ -101,21 +105,34 @@ void space_init(struct space *s, const struct space_options *options)
                 (long long)options->ballast_bytes, (long long)options->min_free_bytes);
 }
 
-bool space_give_up(struct space *s)
+/* True: it was there. */
+static bool ballast_remove(struct space *s)
 {
-    if (!atomic_exchange(&s->ballast, false)) {
-        int64_t given_up_us = atomic_load(&s->given_up_us);
-
-        return given_up_us != 0 && clock_mono_us() < given_up_us + JUST_US;
-    }
+    if (!atomic_exchange(&s->ballast, false))
+        return false;
     failpoint(ballast_before_release);
     if (unlinkat(s->options.directory_fd, BALLAST_NAME, 0) < 0)
         return false;
     atomic_store(&s->given_up_us, clock_mono_us());
     failpoint(ballast_after_release);
-    log_warning("the disk is full: gave up the ballast of %lld bytes so that running work can end",
-            (long long)s->options.ballast_bytes);
     return true;
+}
+
+/* Whoever comes while it is being removed waits for that: there is room only then. */
+bool space_give_up(struct space *s)
+{
+    int64_t given_up_us;
+    bool gave;
+
+    pthread_mutex_lock(&s->giving);
+    gave = ballast_remove(s);
+    given_up_us = atomic_load(&s->given_up_us);
+    pthread_mutex_unlock(&s->giving);
+    if (gave)
+        log_warning("the disk is full: gave up the ballast of %lld bytes so that running work can "
+                    "end",
+                (long long)s->options.ballast_bytes);
+    return gave || (given_up_us != 0 && clock_mono_us() < given_up_us + JUST_US);
 }
 
 int space_wait_ms(const struct space *s)
@@ -126,6 +143,7 @@ int space_wait_ms(const struct space *s)
 void space_probe(struct space *s)
 {
     int64_t now_us;
+    bool made;
 
     if (space_wait_ms(s) < 0)
         return;
@@ -133,9 +151,12 @@ void space_probe(struct space *s)
     if (now_us < s->probed_us + PROBE_MS * 1000)
         return;
     s->probed_us = now_us;
-    if (!ballast_make(s))
+    pthread_mutex_lock(&s->giving);
+    made = ballast_make(s);
+    atomic_store(&s->ballast, made);
+    pthread_mutex_unlock(&s->giving);
+    if (!made)
         return;
-    atomic_store(&s->ballast, true);
     log_info("there is room on the disk again: made the ballast of %lld bytes",
             (long long)s->options.ballast_bytes);
 }

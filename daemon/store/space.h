@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,6 +19,7 @@ struct space_options {
 /* Fields are the module's. */
 struct space {
     struct space_options options;
+    pthread_mutex_t giving;   /* the ballast's file comes and goes under it */
     atomic_bool ballast;      /* it is there */
     atomic_llong given_up_us; /* when; 0: never */
     /* The rest is the store thread's. */
@@ -26,7 +28,7 @@ struct space {
     bool is_short;
 };
 
-/* Makes the ballast when there is room for it. The directory is borrowed. */
+/* Makes the ballast when there is room for it. The directory is borrowed. Nothing is to be undone. */
 void space_init(struct space *s, const struct space_options *options);
 /* Any thread. True: the ballast has just been given up, by this call or a moment before it. */
 bool space_give_up(struct space *s);

@@ -152,17 +152,17 @@ static bool worker_survives(int rc)
     return rc == -ENOSPC || rc == -ENOMEM || rc == -EEXIST || rc == -ENOENT || rc == -E2BIG;
 }
 
-/* Removes what no row names any more, unless a power cut could bring such a row back. */
-static void worker_remove_files(struct worker *w, bool durable)
+/* Removes some of what no row names any more: a backup may have kept any number of files. */
+static void worker_remove_files(struct worker *w)
 {
-    if (durable && !w->keep_files)
-        bodies_remove(w->options.bodies_fd, &w->unnamed);
+    if (!w->keep_files)
+        w->sure -= bodies_remove(w->options.bodies_fd, &w->unnamed, w->sure);
 }
 
 void worker_keep_files(struct worker *w, bool keep)
 {
     w->keep_files = keep;
-    worker_remove_files(w, !w->options.relaxed);
+    w->untidy = true;
 }
 
 static int worker_fold(struct worker *w)
@@ -174,20 +174,21 @@ static int worker_fold(struct worker *w)
     if (rc < 0)
         return rc;
     failpoint(fold_after);
-    worker_remove_files(w, true);
+    w->sure = w->unnamed.n;
+    worker_remove_files(w);
     return 0;
 }
 
 /*
  * After an operation found none. The log has room once it is folded, if the database has any; until
- * then the ballast has some.
+ * then the ballast has some. 0: it is worth another try.
  */
-static bool worker_make_room(struct worker *w, int tries)
+static int worker_make_room(struct worker *w, int tries)
 {
     space_full(w->options.space);
     if (tries == 0 && space_give_up(w->options.space))
-        return true;
-    return sqlite_log_pages(w->options.db) > 0 && worker_fold(w) == 0;
+        return 0;
+    return sqlite_log_pages(w->options.db) > 0 ? worker_fold(w) : -ENOSPC;
 }
 
 /* Runs what waits, into `done`, until it is enough for one group. */
@@ -225,7 +226,9 @@ static int worker_commit(struct worker *w)
     /* Without memory for their names they stay until the next start. */
     (void)buf_append(&w->unnamed, dropped->data, dropped->n);
     dropped->n = 0;
-    worker_remove_files(w, !w->options.relaxed);
+    if (!w->options.relaxed)
+        w->sure = w->unnamed.n;
+    worker_remove_files(w);
     return 0;
 }
 
@@ -250,11 +253,14 @@ static int worker_try_alone(struct worker *w, struct op *op)
 
 static int worker_try_with_room(struct worker *w, struct op *op)
 {
-    int rc = worker_try_alone(w, op);
+    int rc = worker_try_alone(w, op), made = 0;
 
-    for (int i = 0; rc == -ENOSPC && i < ROOM_TRIES && worker_make_room(w, i); i++)
-        rc = worker_try_alone(w, op);
-    return rc;
+    for (int i = 0; rc == -ENOSPC && made == 0 && i < ROOM_TRIES; i++) {
+        made = worker_make_room(w, i);
+        if (made == 0)
+            rc = worker_try_alone(w, op);
+    }
+    return made == 0 || worker_survives(made) ? rc : made;
 }
 
 static void worker_run_alone(struct worker *w, struct op *op)
@@ -340,17 +346,22 @@ static void worker_read(struct worker *w)
     }
 }
 
-/* One piece of work that nobody waits for: folds the log, drops what is left of a failed batch. */
+/*
+ * One piece of work that nobody waits for: folds the log, removes files, drops what is left of a
+ * failed batch.
+ */
 static void worker_tidy(struct worker *w)
 {
     bool files = w->unnamed.n > 0 && !w->keep_files;
-    int rc;
+    int rc = 0;
 
-    if (files || sqlite_wants_tidy(w->options.db, true)) {
+    if (sqlite_wants_tidy(w->options.db, true) || (files && w->sure == 0)) {
         rc = worker_fold(w);
         if (rc == -ENOSPC && space_give_up(w->options.space))
             rc = worker_fold(w);
         w->untidy = rc == 0;
+    } else if (files) {
+        worker_remove_files(w);
     } else {
         rc = loading_drop_slice(w->options.db);
         w->untidy = rc > 0;

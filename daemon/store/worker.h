@@ -75,10 +75,11 @@ struct worker {
     struct op *homeward, *homeward_last; /* done, to be sent home together: one wake-up for all */
     struct buf owed;    /* struct op_place, of operations that failed and will come again */
     struct buf unnamed; /* body files, each name with its NUL, that no row has any more */
+    size_t sure;        /* bytes of it: the first ones, whose rows no power cut brings back */
     bool keep_files;    /* a backup links them: none goes */
     bool stopping;
     bool broken; /* nothing is written or read any more */
-    bool untidy; /* there may be more to fold or to drop */
+    bool untidy; /* there may be more to fold, to remove or to drop */
 };
 
 /* Starts the thread. The worker must not move. */
@@ -87,7 +88,7 @@ int worker_start(struct worker *w, const struct worker_options *options);
 void worker_stop(struct worker *w);
 /* Suspends. The operation's result. -EPERM outside of a coroutine: nothing was done. */
 CO_SUSPENDS int worker_run(struct worker *w, struct op *op);
-/* On the store thread. While `keep`, no body file is removed; those of that time go when it ends. */
+/* On the store thread. While `keep`, no body file is removed; those of that time go, by and by, when it ends. */
 void worker_keep_files(struct worker *w, bool keep);
 /* For one that is on the heap. */
 void worker_post(struct worker *w, struct op *op);

@@ -387,6 +387,32 @@ static void a_broken_disk_is_the_end(void **state)
     break_with(*state, &fault.write_error);
 }
 
+/* The disk is full, and the log, which is folded to make room, can't be synced. */
+static int break_when_full(void *arg)
+{
+    struct place *p = arg;
+    struct job *j = sample_fetch();
+    struct sample_step step;
+    struct checkpoint *c = &step.checkpoint;
+
+    assert_int_equal(insert(p, j), 0);
+    fault.end = log_size(p);
+    fault.sync_error = EIO;
+    sample_step_init(&step, j, JOB_SUCCEEDED, "result");
+    assert_int_equal(store_checkpoint(p->store, &c, 1, NULL), -EIO);
+    assert_int_equal(p->failures, 1);
+    sample_step_done(&step);
+    job_unref(j);
+    return 0;
+}
+
+static void a_failed_fsync_on_a_full_disk_is_the_end(void **state)
+{
+    struct place *p = *state;
+
+    place_run(p, break_when_full, p);
+}
+
 /* What it did before and after the fault, and what came of it. */
 struct work {
     struct place *place;
@@ -540,6 +566,7 @@ int main(void)
         FAULT_TEST(a_call_is_not_cut_short),
         FAULT_TEST(a_failed_fsync_is_the_end),
         FAULT_TEST(a_broken_disk_is_the_end),
+        FAULT_TEST(a_failed_fsync_on_a_full_disk_is_the_end),
         cmocka_unit_test(no_room_at_any_moment),
         cmocka_unit_test(a_failed_write_at_any_moment),
         cmocka_unit_test(a_failed_fsync_at_any_moment),

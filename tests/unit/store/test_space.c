@@ -4,11 +4,17 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "daemon/base/cleanup.h"
@@ -20,6 +26,22 @@
 #define MIN_FREE   (2 << 20)
 #define BALLAST    (8 << 20)
 #define HEAL_US    2000000
+
+static struct {
+    atomic_bool hold, held; /* the next removal of a file waits for `go` */
+    sem_t go;
+} removal;
+
+int held_unlinkat(int fd, const char *name, int flags) __asm__("unlinkat");
+
+int held_unlinkat(int fd, const char *name, int flags)
+{
+    if (atomic_exchange(&removal.hold, false)) {
+        removal.held = true;
+        sem_wait(&removal.go);
+    }
+    return (int)syscall(SYS_unlinkat, fd, name, flags);
+}
 
 static int disk_mount(struct place *p)
 {
@@ -371,6 +393,36 @@ static void nothing_is_lost_over_many_full_disks(void **state)
         job_unref(l.jobs[i]);
 }
 
+#define WAIT_NS 50000000 /* for the second one, who has to wait for the first */
+
+static void *ask_for_space(void *store)
+{
+    return store_more_space(store) ? store : NULL;
+}
+
+/* Two transfers find the disk full; the second one does while the first removes the ballast. */
+static void two_get_the_ballast(void **state)
+{
+    struct place *p = *state;
+    pthread_t first, second;
+    void *more[2];
+
+    p->ballast_bytes = 1 << 20;
+    p->min_free_bytes = 0;
+    place_open(p);
+    removal.hold = true;
+    assert_int_equal(pthread_create(&first, NULL, ask_for_space, p->store), 0);
+    while (!removal.held)
+        sched_yield();
+    assert_int_equal(pthread_create(&second, NULL, ask_for_space, p->store), 0);
+    nanosleep(&(struct timespec){ .tv_nsec = WAIT_NS }, NULL);
+    sem_post(&removal.go);
+    assert_int_equal(pthread_join(first, &more[0]), 0);
+    assert_int_equal(pthread_join(second, &more[1]), 0);
+    assert_non_null(more[0]);
+    assert_non_null(more[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,7 +430,9 @@ int main(void)
         DISK_TEST(a_start_on_a_full_disk_makes_it_later),
         DISK_TEST(a_batch_keeps_its_order),
         DISK_TEST(nothing_is_lost_over_many_full_disks),
+        PLACE_TEST(two_get_the_ballast),
     };
 
+    sem_init(&removal.go, 0, 0);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
