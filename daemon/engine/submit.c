@@ -72,11 +72,15 @@ static int64_t submit_due_us(const struct engine *e, const struct job *j)
 
 /*
  * What a delivery without a network does first takes no time: it is done with the acceptance, and
- * committed with it.
+ * committed with it, where the job can wait in memory then. Of more than that some would be late:
+ * those are delivered as fast as they can be collected.
  */
-static void submit_deliver(struct job *j, int64_t now_us)
+static void submit_deliver(const struct engine *e, struct job *j)
 {
-    if (j->step != STEP_DELIVER || j->spec.request.url || j->held || j->due_us > now_us)
+    int64_t now_us = j->created_us;
+
+    if (!window_has_room(&e->records.window, true) || j->step != STEP_DELIVER ||
+            j->spec.request.url || j->held || j->due_us > now_us)
         return;
     j->state = JOB_WAITING;
     j->step = STEP_WAIT;
@@ -114,10 +118,15 @@ CO_SUSPENDS static int submit_make_jobs(
             ret[i]->index = (unsigned)i;
             ret[i]->held = b->concurrency > 0 && i >= b->concurrency;
         }
-        submit_deliver(ret[i], now_us);
     }
     memset(specs, 0, n * sizeof(*specs));
     return 0;
+}
+
+static void submit_place_free(struct engine *e, struct job *j)
+{
+    submit_deliver(e, j);
+    j->paged_out = backlog_keeps_out(e, j, j->step, j->due_us);
 }
 
 /* Which of them stay in memory; those have their share of the window from now on. */
@@ -131,7 +140,7 @@ static void submit_place(struct engine *e, struct job *const *jobs, size_t n, un
         if (j->held)
             j->paged_out = i >= concurrency + BACKLOG_HELD_AHEAD || !window_has_room(w, true);
         else
-            j->paged_out = backlog_keeps_out(e, j, j->step, j->due_us);
+            submit_place_free(e, j);
         if (!j->paged_out)
             window_take(w, job_bytes(j));
     }
@@ -314,9 +323,6 @@ CO_SUSPENDS static int submit_insert_batch(struct engine *e, struct batch *b,
 
     if (rc < 0)
         return rc;
-    b->counts[JOB_PENDING] = 0;
-    for (size_t i = 0; i < n; i++)
-        b->counts[jobs[i]->state]++;
     run = run_new(e, &e->runs, b); /* now, because nothing may fail after the commit */
     if (!run) {
         submit_drop_jobs(jobs, n, specs);
@@ -324,6 +330,9 @@ CO_SUSPENDS static int submit_insert_batch(struct engine *e, struct batch *b,
     }
     run->users++;
     submit_place(e, jobs, n, b->concurrency);
+    for (size_t i = 0; i < n; i++)
+        if (jobs[i]->state != JOB_PENDING)
+            run_count(run, JOB_PENDING, jobs[i]->state);
     rc = store_insert_batch(e->store, b, jobs, n, idempotency, ret);
     if (rc == 0 && ret->insertion == STORE_INSERTED) {
         *ret_run = run;
