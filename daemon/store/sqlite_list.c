@@ -197,15 +197,6 @@ int sqlite_list_finished(
     return list_page(&r, &q, ret);
 }
 
-int sqlite_list_live(struct sqlite *d, int64_t after, size_t limit, struct store_page *ret)
-{
-    struct list_query q = { .parts = ROW_FULL | ROW_REQUEST_BODIES, .limit = limit };
-    struct row r CLEANUP_ROW = statement_start(d, LIST_LIVE);
-
-    row_put_int(&r, after);
-    return list_page(&r, &q, ret);
-}
-
 int sqlite_list_batch_ids(struct sqlite *d, int64_t batch_key, int64_t from, size_t limit,
         struct uuid7 *ret_ids, size_t *ret_n, int64_t *ret_next)
 {

@@ -17,7 +17,6 @@ int sqlite_list_jobs(struct sqlite *d, const struct store_filter *filter, int64_
         size_t limit, bool full, struct store_page *ret);
 int sqlite_list_finished(
         struct sqlite *d, int64_t batch_key, int64_t after, size_t limit, struct store_page *ret);
-int sqlite_list_live(struct sqlite *d, int64_t after, size_t limit, struct store_page *ret);
 /* At most `limit` of them, from an index on. *ret_next: the index to go on from; 0: that was all. */
 int sqlite_list_batch_ids(struct sqlite *d, int64_t batch_key, int64_t from, size_t limit,
         struct uuid7 *ret_ids, size_t *ret_n, int64_t *ret_next);

@@ -95,7 +95,6 @@ static const char *const statement_texts[STATEMENT_MAX] = {
                    " WHERE batch_key=? AND batch_index>=? ORDER BY batch_index",
     [LIST_FINISHED] = "SELECT key, finished_seq FROM done INDEXED BY done_batch"
                       " WHERE batch_key=? AND finished_seq>? ORDER BY finished_seq",
-    [LIST_LIVE] = "SELECT key, key FROM live WHERE key>? ORDER BY key",
 
     [SELECT_BATCH] = "SELECT " BATCH_COLUMNS " FROM batch WHERE key=? AND tail=?",
     [LIST_BATCHES] = "SELECT " BATCH_COLUMNS " FROM batch WHERE key<? ORDER BY key DESC",

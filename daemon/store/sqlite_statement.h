@@ -51,7 +51,6 @@ enum statement {
     LIST_LABEL,
     LIST_BATCH,
     LIST_FINISHED,
-    LIST_LIVE,
     SELECT_BATCH,
     LIST_BATCHES,
     LIST_BATCHES_RUNNING,

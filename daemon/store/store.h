@@ -129,10 +129,6 @@ CO_SUSPENDS int store_list(struct store *s, const struct store_filter *filter, i
 CO_SUSPENDS int store_list_finished(
         struct store *s, int64_t batch_key, int64_t after, size_t limit, struct store_page *ret);
 
-/* Suspends. Jobs that have not ended with key > after, by key, with request bodies, labels, attempts. For the start. */
-CO_SUSPENDS int store_list_live(
-        struct store *s, int64_t after, size_t limit, struct store_page *ret);
-
 /*
  * --- paging ---
  * A job that has not ended is in memory, or it is paged out: then the store finds it by its lane

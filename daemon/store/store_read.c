@@ -124,22 +124,6 @@ int store_list_finished(
     return list_call(s, &l.list, ret);
 }
 
-static int list_live_run(struct op *op, struct sqlite *db)
-{
-    struct list_op *l = CONTAINER_OF(op, struct list_op, op);
-
-    return sqlite_list_live(db, l->from, l->limit, &l->page);
-}
-
-static const struct op_class list_live_class = { .run = list_live_run, .reads = true };
-
-int store_list_live(struct store *s, int64_t after, size_t limit, struct store_page *ret)
-{
-    struct list_op l = { .op = { .class = &list_live_class }, .from = after, .limit = limit };
-
-    return list_call(s, &l, ret);
-}
-
 struct get_batch_op {
     struct op op;
     struct uuid7 id;

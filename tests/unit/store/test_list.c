@@ -318,27 +318,6 @@ static void the_finished_come_in_their_order(void **state)
     store_page_done(&page);
 }
 
-static void the_live_come_whole_and_by_key(void **state)
-{
-    struct place *p = *state;
-    struct store_page page;
-
-    add_each_state(p);
-    add_job(p, sample_full());
-    assert_int_equal(sqlite_list_live(p->db, 0, 2, &page), 0);
-    assert_int_equal(page.n, 2);
-    sample_assert_same(page.jobs[0], p->jobs[0]);
-    sample_assert_same(page.jobs[1], p->jobs[1]);
-    assert_int_equal(page.next, p->jobs[1]->id.key);
-    store_page_done(&page);
-    assert_int_equal(sqlite_list_live(p->db, p->jobs[1]->id.key, 2, &page), 0);
-    assert_int_equal(page.n, 1);
-    sample_assert_same(page.jobs[0], p->jobs[5]);
-    assert_int_equal(page.jobs[0]->spec.request.body.n, 65536);
-    assert_int_equal(page.next, 0);
-    store_page_done(&page);
-}
-
 static void add_batch(struct place *p, const struct batch *b)
 {
     assert_int_equal(sqlite_begin(p->db), 0);
@@ -414,7 +393,6 @@ int main(void)
         LIST_TEST(a_batch_is_in_its_order),
         LIST_TEST(full_rows_have_everything),
         LIST_TEST(the_finished_come_in_their_order),
-        LIST_TEST(the_live_come_whole_and_by_key),
         LIST_TEST(batches_come_newest_first),
         LIST_TEST(a_call_examines_so_many_rows),
     };

@@ -419,9 +419,6 @@ static void nobody_sees_a_batch_that_loads(void **state)
     assert_int_equal(sqlite_list_jobs(d, &of_batch, 0, 10, false, &page), 0);
     assert_int_equal(page.n, 0);
     store_page_done(&page);
-    assert_int_equal(sqlite_list_live(d, 0, 10, &page), 0);
-    assert_int_equal(page.n, 0);
-    store_page_done(&page);
     assert_int_equal(sqlite_list_batches(d, false, 0, 10, &batches), 0);
     assert_int_equal(batches.n, 0);
     store_batches_done(&batches);
