@@ -13,7 +13,7 @@ struct symbols;
 
 /*
  * Starts a process that reads debug information, by fork(); that has a few MB while `s` lives.
- * Used by one thread at a time, on a large stack; each may have its own. -ENOMEM.
+ * Used by one thread at a time, on a large stack, from symbols_new() on; each may have its own. -ENOMEM.
  */
 int symbols_new(struct symbols **ret);
 /* NULL. */
