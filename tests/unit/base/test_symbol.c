@@ -130,6 +130,7 @@ static void a_reader_that_dies_takes_only_its_knowledge_with_it(void **state)
     char *const *texts;
 
     assert_int_equal(symbols_find(*state, address, &texts), 2);
+    assert_true(reader.pid > 0);
     kill(reader.pid, SIGSEGV);
     assert_int_equal(waitid(P_PID, (id_t)reader.pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT), 0);
     for (uintptr_t i = 1; i < 5; i++)
