@@ -7,14 +7,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "daemon/base/debuginfo.h"
+#include "daemon/base/debuginfo_libdw.h"
 
 #define LIBRARY "libdw.so.1"
 
 /* What is called of the library: its name there is that of the field. */
 struct libdw {
     __typeof__(dwfl_begin) *dwfl_begin;
-    __typeof__(dwfl_end) *dwfl_end;
     __typeof__(dwfl_linux_proc_report) *dwfl_linux_proc_report;
     __typeof__(dwfl_report_end) *dwfl_report_end;
     __typeof__(dwfl_linux_proc_find_elf) *dwfl_linux_proc_find_elf;
@@ -34,72 +33,42 @@ struct libdw {
     __typeof__(dwarf_filesrc) *dwarf_filesrc;
 };
 
-struct debuginfo {
-    void *library;
+struct debuginfo_libdw {
     struct libdw dw;
     Dwfl_Callbacks callbacks;
     Dwfl *dwfl;
 };
 
-static void *library_open(struct libdw *dw)
+static bool library_open(struct libdw *dw)
 {
     void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
 
 #define LOAD(name) (dw->name = (__typeof__(dw->name))dlsym(library, #name))
-    if (!library)
-        return NULL;
-    if (LOAD(dwfl_begin) && LOAD(dwfl_end) && LOAD(dwfl_linux_proc_report) &&
-            LOAD(dwfl_report_end) && LOAD(dwfl_linux_proc_find_elf) &&
-            LOAD(dwfl_build_id_find_debuginfo) && LOAD(dwfl_addrmodule) &&
-            LOAD(dwfl_module_addrinfo) && LOAD(dwfl_module_addrdie) && LOAD(dwfl_module_getsrc) &&
-            LOAD(dwfl_lineinfo) && LOAD(dwarf_getscopes) && LOAD(dwarf_getscopes_die) &&
-            LOAD(dwarf_diename) && LOAD(dwarf_tag) && LOAD(dwarf_attr) && LOAD(dwarf_formudata) &&
-            LOAD(dwarf_getsrcfiles) && LOAD(dwarf_filesrc))
-        return library;
+    return library && LOAD(dwfl_begin) && LOAD(dwfl_linux_proc_report) && LOAD(dwfl_report_end) &&
+           LOAD(dwfl_linux_proc_find_elf) && LOAD(dwfl_build_id_find_debuginfo) &&
+           LOAD(dwfl_addrmodule) && LOAD(dwfl_module_addrinfo) && LOAD(dwfl_module_addrdie) &&
+           LOAD(dwfl_module_getsrc) && LOAD(dwfl_lineinfo) && LOAD(dwarf_getscopes) &&
+           LOAD(dwarf_getscopes_die) && LOAD(dwarf_diename) && LOAD(dwarf_tag) &&
+           LOAD(dwarf_attr) && LOAD(dwarf_formudata) && LOAD(dwarf_getsrcfiles) &&
+           LOAD(dwarf_filesrc);
 #undef LOAD
-    dlclose(library);
-    return NULL;
 }
 
 /* By build id, from files: the standard search would ask debuginfod. */
-static Dwfl *dwfl_open(struct debuginfo *d)
+static bool dwfl_open(struct debuginfo_libdw *d)
 {
-    Dwfl *dwfl;
-
     d->callbacks = (Dwfl_Callbacks){ .find_elf = d->dw.dwfl_linux_proc_find_elf,
         .find_debuginfo = d->dw.dwfl_build_id_find_debuginfo };
-    dwfl = d->dw.dwfl_begin(&d->callbacks);
-    if (!dwfl)
-        return NULL;
-    if (d->dw.dwfl_linux_proc_report(dwfl, getpid()) == 0 &&
-            d->dw.dwfl_report_end(dwfl, NULL, NULL) == 0)
-        return dwfl;
-    d->dw.dwfl_end(dwfl);
-    return NULL;
+    d->dwfl = d->dw.dwfl_begin(&d->callbacks);
+    return d->dwfl && d->dw.dwfl_linux_proc_report(d->dwfl, getpid()) == 0 &&
+           d->dw.dwfl_report_end(d->dwfl, NULL, NULL) == 0;
 }
 
-struct debuginfo *debuginfo_new(void)
+struct debuginfo_libdw *debuginfo_libdw_open(void)
 {
-    struct debuginfo *d = calloc(1, sizeof(*d));
+    struct debuginfo_libdw *d = calloc(1, sizeof(*d));
 
-    if (!d)
-        return NULL;
-    d->library = library_open(&d->dw);
-    if (d->library)
-        d->dwfl = dwfl_open(d);
-    return d->dwfl ? d : debuginfo_free(d);
-}
-
-struct debuginfo *debuginfo_free(struct debuginfo *d)
-{
-    if (!d)
-        return NULL;
-    if (d->dwfl)
-        d->dw.dwfl_end(d->dwfl);
-    if (d->library)
-        dlclose(d->library);
-    free(d);
-    return NULL;
+    return d && library_open(&d->dw) && dwfl_open(d) ? d : NULL;
 }
 
 /* Where an inlined function was called. */
@@ -168,7 +137,7 @@ static void find_by_symbol(const struct libdw *dw, Dwfl_Module *module, Dwarf_Ad
     found(arg, text, NULL, 0);
 }
 
-void debuginfo_find(struct debuginfo *d, uintptr_t at, debuginfo_found found, void *arg)
+void debuginfo_libdw_find(struct debuginfo_libdw *d, uintptr_t at, debuginfo_found found, void *arg)
 {
     Dwfl_Module *module = d->dw.dwfl_addrmodule(d->dwfl, at);
 

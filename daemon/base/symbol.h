@@ -1,6 +1,6 @@
 /*
- * What return addresses of this process are called. libdw is loaded by the first symbols_new() and
- * need not be there: addresses then keep their module and offset. Files only, never the network.
+ * What return addresses of this process are called. libdw, which a process of its own loads, need not
+ * be there: addresses then keep their module and offset. Files only, never the network.
  */
 #pragma once
 
@@ -12,8 +12,8 @@
 struct symbols;
 
 /*
- * Reads which modules are mapped; a few MB while it lives, once debug information was read.
- * Used by one thread at a time, on a large stack; each may have its own. -ENOMEM.
+ * Starts a process that reads debug information, by fork(); that has a few MB while `s` lives.
+ * Used by one thread at a time, on a large stack, from symbols_new() on; each may have its own. -ENOMEM.
  */
 int symbols_new(struct symbols **ret);
 /* NULL. */

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct carrier;
@@ -28,4 +29,5 @@ struct carrier_type {
 struct carrier {
     const struct carrier_type *type;
     atomic_bool stop; /* the exchange that is carried */
+    bool spoilt;      /* rest() is due before the next exchange, which else fails. Its thread's */
 };

@@ -98,6 +98,8 @@ static struct flight *seat_next(struct seat *s)
             seat_rest(s);
     }
     list_remove(&s->node);
+    if (s->carrier->spoilt) /* with the lock: nobody wakes it meanwhile */
+        s->carrier->type->rest(s->carrier);
     pthread_mutex_unlock(&c->mutex);
     return s->flight;
 }

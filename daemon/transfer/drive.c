@@ -4,6 +4,8 @@
  *   tells which of the sockets are ready.
  * - Nobody watches a connection between two exchanges. What came on one meanwhile ends it before
  *   the next exchange begins, for the reason that sockets.c gives.
+ * - A multi that found no memory is spoilt, as pump.c says. It is replaced between two exchanges, when
+ *   nobody may wake it up.
  */
 #include "daemon/transfer/drive.h"
 
@@ -174,7 +176,7 @@ static bool drive_must_forget_names(struct drive *d, int64_t now_us)
 
 static int drive_launch(struct drive *d, struct flight *f, int64_t left_us)
 {
-    int rc = drive_open_easy(d);
+    int rc = d->carrier.spoilt ? -ENOMEM : drive_open_easy(d);
 
     if (rc < 0)
         return rc;
@@ -194,17 +196,28 @@ static int drive_launch(struct drive *d, struct flight *f, int64_t left_us)
  * libcurl is told of the sockets that are ready; with `all`, of each, and looks for itself. A handle
  * that it looks at within the millisecond before a timeout loses the timer of that (multi.c of 7.88).
  */
-static void drive_act(struct drive *d, const struct curl_waitfd *waits, unsigned n, bool all)
+static CURLMcode drive_act(struct drive *d, const struct curl_waitfd *waits, unsigned n, bool all)
 {
+    CURLMcode code = CURLM_OK;
     int running;
 
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n && code == CURLM_OK; i++)
         if (waits[i].revents || all)
-            curl_multi_socket_action(d->multi, waits[i].fd,
+            code = curl_multi_socket_action(d->multi, waits[i].fd,
                     (waits[i].revents & CURL_WAIT_POLLIN ? CURL_CSELECT_IN : 0) |
                             (waits[i].revents & CURL_WAIT_POLLOUT ? CURL_CSELECT_OUT : 0),
                     &running);
-    curl_multi_socket_action(d->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    if (code == CURLM_OK)
+        code = curl_multi_socket_action(d->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    return code;
+}
+
+static void drive_judge(struct drive *d, struct flight *f, CURLMcode code)
+{
+    if (code == CURLM_OK)
+        return;
+    d->carrier.spoilt = true;
+    f->record.failed = -ENOMEM;
 }
 
 /* Until a millisecond behind the deadline at most, and no less than one. */
@@ -236,7 +249,7 @@ static void drive_turn(struct drive *d, struct flight *f)
     for (unsigned i = 0; i < n; i++)
         if (d->connecting[i] && waits[i].revents)
             f->record.writable_ns = clock_mono_ns();
-    drive_act(d, waits, n, clock_mono_ns() >= f->x->deadline_ns);
+    drive_judge(d, f, drive_act(d, waits, n, clock_mono_ns() >= f->x->deadline_ns));
 }
 
 static CURLcode drive_follow(struct drive *d, struct flight *f)
@@ -245,7 +258,7 @@ static CURLcode drive_follow(struct drive *d, struct flight *f)
     CURLMsg *m;
     int n;
 
-    drive_act(d, NULL, 0, false);
+    drive_judge(d, f, drive_act(d, NULL, 0, false));
     while (!(m = curl_multi_info_read(d->multi, &n)) && !r->stopped && !r->failed) {
         if (clock_mono_ns() >= f->x->deadline_ns + OVERTIME_NS)
             return CURLE_OPERATION_TIMEDOUT;
@@ -340,6 +353,13 @@ static void drive_rest(struct carrier *c)
         return;
     drive_drop_easy(d);
     curl_multi_cleanup(old);
+    d->carrier.spoilt = false;
+}
+
+void drive_mend(struct drive *d)
+{
+    if (d->carrier.spoilt)
+        drive_rest(&d->carrier);
 }
 
 static void drive_close(struct carrier *c)

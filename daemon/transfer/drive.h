@@ -28,5 +28,7 @@ extern const struct carrier_type drive_carrier;
 /* What it is given outlives it. -ENOMEM. */
 int drive_new(const struct drive_options *options, struct drive **ret);
 struct drive *drive_free(struct drive *d);
-/* Until the exchange is over: its answer is filled in. */
+/* Until the exchange is over: its answer is filled in. Who is no crew calls drive_mend() before. */
 void drive_run(struct drive *d, struct flight *f);
+/* When the last exchange found no memory: forgets its connections, and is fit for one again if it can. */
+void drive_mend(struct drive *d);

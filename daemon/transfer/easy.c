@@ -124,8 +124,6 @@ static void easy_set_fixed(struct easy *e, int64_t connect_timeout_us)
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(c, CURLOPT_PROXY, "");
-    curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(c, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     curl_easy_setopt(c, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
     curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -149,6 +147,15 @@ static void easy_set_fixed(struct easy *e, int64_t connect_timeout_us)
     curl_easy_setopt(c, CURLOPT_WRITEDATA, e);
 }
 
+/* Those of the environment. The texts are copied. -ENOMEM. */
+static int easy_refuse_proxies(struct easy *e)
+{
+    return curl_easy_setopt(e->curl, CURLOPT_PROXY, "") == CURLE_OK &&
+                           curl_easy_setopt(e->curl, CURLOPT_NOPROXY, "*") == CURLE_OK
+                   ? 0
+                   : -ENOMEM;
+}
+
 struct easy *easy_new(struct socket_home *sockets, CURLSH *share, int64_t connect_timeout_us)
 {
     struct easy *e = calloc(1, sizeof(*e));
@@ -165,7 +172,10 @@ struct easy *easy_new(struct socket_home *sockets, CURLSH *share, int64_t connec
     }
     easy_set_fixed(e, connect_timeout_us);
     curl_easy_setopt(e->curl, CURLOPT_SHARE, share);
-    return e;
+    if (easy_refuse_proxies(e) == 0)
+        return e;
+    easy_free(e);
+    return NULL;
 }
 
 void easy_set_authorities(struct easy *e, const void *pem, size_t n)

@@ -7,6 +7,9 @@
  *   fires too early it is set again.
  * - libcurl loses the timeout of an exchange that it looks at within the millisecond before
  *   (add_next_timeout() in multi.c of 7.88), so the deadlines are kept here, too.
+ * - A multi that found no memory is spoilt: libcurl leaves a socket's entry behind whose table has
+ *   no slots, and divides by their number when the socket's number comes again (singlesocket() in
+ *   multi.c of 7.88). Its exchanges end at once, and another one takes its place.
  */
 #include "daemon/transfer/pump.h"
 
@@ -44,6 +47,7 @@ struct pump {
     bool has_mail;
     bool running, quitting;
     CURLM *multi;
+    bool spoilt;   /* the multi: it takes no more exchanges */
     CURLSH *share; /* TLS sessions: each handle would have room for its own, and resume few */
     struct loop_timer timer;
     int64_t armed_us;  /* when the timer fires; NO_TIME: it is not set */
@@ -134,15 +138,18 @@ static void pump_free_handles(struct pump *p)
 }
 
 /* libcurl has no other way to close the connections that it keeps. */
-static void pump_close_connections(struct pump *p)
+static int pump_close_connections(struct pump *p)
 {
     CURLM *old = p->multi;
+    int rc = pump_open_multi(p);
 
-    if (pump_open_multi(p) < 0)
-        return;
+    if (rc < 0)
+        return rc;
     pump_free_handles(p);
     curl_multi_cleanup(old);
     p->wanted_us = NO_TIME;
+    p->spoilt = false;
+    return 0;
 }
 
 static void pump_idle_expired(struct loop_timer *t)
@@ -154,7 +161,7 @@ static void pump_idle_expired(struct loop_timer *t)
     if (p->n_active > 0)
         return;
     if (left_us <= 0) {
-        pump_close_connections(p);
+        (void)pump_close_connections(p); /* they stay */
         return;
     }
     p->idle_armed = true;
@@ -258,6 +265,30 @@ static void pump_collect(struct pump *p)
     }
 }
 
+/* Tells libcurl of a socket, or of the time. */
+static void pump_act(struct pump *p, curl_socket_t fd, int events)
+{
+    int n;
+
+    if (!p->spoilt && curl_multi_socket_action(p->multi, fd, events, &n) != CURLM_OK)
+        p->spoilt = true;
+    pump_collect(p);
+}
+
+/* Without memory for another multi, those that are to start fail until there is some. */
+static void pump_mend(struct pump *p)
+{
+    struct heap_item *item;
+
+    while ((item = heap_first(&p->deadlines, NULL))) {
+        struct flight *f = CONTAINER_OF(item, struct flight, due);
+
+        f->record.failed = -ENOMEM;
+        pump_finish(p, f->easy, CURLE_OUT_OF_MEMORY);
+    }
+    (void)pump_close_connections(p);
+}
+
 /* Ends what libcurl did not. The next deadline; NO_TIME: there is none. */
 static int64_t pump_end_late(struct pump *p, int64_t now_us)
 {
@@ -283,16 +314,14 @@ static void pump_arm(struct pump *p, int64_t at_us, int64_t now_us)
 /* After everything that may have moved libcurl. */
 static void pump_settle(struct pump *p)
 {
-    int64_t now_us, due_us;
-    int n;
+    int64_t now_us = clock_mono_us(), due_us;
 
-    pump_collect(p);
-    now_us = clock_mono_us();
     if (p->wanted_us <= now_us) {
         p->wanted_us = NO_TIME;
-        curl_multi_socket_action(p->multi, CURL_SOCKET_TIMEOUT, 0, &n);
-        pump_collect(p);
+        pump_act(p, CURL_SOCKET_TIMEOUT, 0);
     }
+    if (p->spoilt)
+        pump_mend(p);
     due_us = pump_end_late(p, now_us);
     pump_arm(p, p->wanted_us < due_us ? p->wanted_us : due_us, now_us);
 }
@@ -308,12 +337,10 @@ static void pump_timer_expired(struct loop_timer *t)
 static void pump_socket_ready(struct sockets *s, int fd, unsigned events)
 {
     struct pump *p = CONTAINER_OF(s, struct pump, sockets);
-    int n;
 
-    curl_multi_socket_action(p->multi, fd,
+    pump_act(p, fd,
             (events & LOOP_READ ? CURL_CSELECT_IN : 0) |
-                    (events & LOOP_WRITE ? CURL_CSELECT_OUT : 0),
-            &n);
+                    (events & LOOP_WRITE ? CURL_CSELECT_OUT : 0));
     pump_settle(p);
 }
 
@@ -328,9 +355,12 @@ static bool pump_must_forget_names(struct pump *p, int64_t now_us)
 
 static int pump_launch(struct pump *p, struct flight *f, int64_t left_us, int64_t now_us)
 {
-    struct easy *e = pump_take_handle(p);
+    struct easy *e;
     int rc;
 
+    if (p->spoilt && pump_close_connections(p) < 0)
+        return -ENOMEM;
+    e = pump_take_handle(p);
     if (!e)
         return -ENOMEM;
     heap_item_init(&f->due);

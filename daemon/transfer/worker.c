@@ -172,6 +172,7 @@ static void worker_run(struct worker *w, struct wire_view *v)
         worker_give_up();
     errand_prepare(&e);
     w->errand = &e;
+    drive_mend(w->drive);
     drive_run(w->drive, &e.flight);
     w->errand = NULL;
     worker_send(w, report_put(&w->out, &e.answer));

@@ -1,13 +1,33 @@
+#include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "daemon/base/symbol.h"
+
+/* The reader of debug information: the last one, and whether there can be one. */
+static struct {
+    pid_t pid;
+    bool refused;
+} reader;
+
+pid_t __real_fork(void);
+pid_t __wrap_fork(void);
+pid_t __wrap_fork(void)
+{
+    errno = ENOMEM;
+    reader.pid = reader.refused ? -1 : __real_fork();
+    return reader.pid;
+}
 
 /* Where it was called from. */
 __attribute__((noinline)) static uintptr_t here(void)
@@ -96,6 +116,53 @@ static void an_address_is_told_somehow(void **state)
     assert_int_equal(symbols_find(*state, 0, &texts), 1);
 }
 
+static void expect_no_debuginfo(struct symbols *s, uintptr_t address)
+{
+    char *const *texts;
+
+    assert_int_equal(symbols_find(s, address, &texts), 1);
+    assert_non_null(strstr(texts[0], "test-base_symbol+0x"));
+}
+
+static void a_reader_that_dies_takes_only_its_knowledge_with_it(void **state)
+{
+    uintptr_t address = outer();
+    char *const *texts;
+
+    assert_int_equal(symbols_find(*state, address, &texts), 2);
+    assert_true(reader.pid > 0);
+    kill(reader.pid, SIGSEGV);
+    assert_int_equal(waitid(P_PID, (id_t)reader.pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT), 0);
+    for (uintptr_t i = 1; i < 5; i++)
+        expect_no_debuginfo(*state, address + i);
+    assert_int_equal(symbols_find(*state, address, &texts), 2);
+}
+
+static void no_reader_is_left_behind(void **state)
+{
+    struct symbols *s;
+    char *const *texts;
+
+    (void)state;
+    assert_int_equal(symbols_new(&s), 0);
+    assert_int_equal(symbols_find(s, outer(), &texts), 2);
+    symbols_free(s);
+    assert_int_equal(waitpid(-1, NULL, 0), -1);
+    assert_int_equal(errno, ECHILD);
+}
+
+static void no_reader_is_no_debuginfo(void **state)
+{
+    struct symbols *s;
+
+    (void)state;
+    reader.refused = true;
+    assert_int_equal(symbols_new(&s), 0);
+    reader.refused = false;
+    expect_no_debuginfo(s, outer());
+    symbols_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -103,6 +170,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(inlined_functions_are_told_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_found_is_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(an_address_is_told_somehow, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+                a_reader_that_dies_takes_only_its_knowledge_with_it, setup, teardown),
+        cmocka_unit_test(no_reader_is_left_behind),
+        cmocka_unit_test(no_reader_is_no_debuginfo),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -342,7 +342,13 @@ STEP deep(void *arg)
     return rc;
 }
 
-/* The text of a return address; the reader needs the loop's stack. */
+/* The reader needs the loop's stack. */
+static void open_symbols(void *arg)
+{
+    assert_int_equal(symbols_new(arg), 0);
+}
+
+/* The text of a return address. */
 struct search {
     struct symbols *symbols;
     uintptr_t address;
@@ -376,7 +382,7 @@ CO_TEST(a_backtrace_begins_and_ends_in_the_program)
     struct co_task t;
     struct co_info info;
 
-    assert_int_equal(symbols_new(&symbols), 0);
+    co_on_loop(open_symbols, &symbols);
     co_event_init(&opened);
     t = test_spawn(f1, NULL);
     assert_int_equal(look(t).n_frames, 1);
@@ -400,7 +406,7 @@ CO_TEST(a_long_backtrace_keeps_the_innermost)
     struct symbols *symbols;
     struct co_info info;
 
-    assert_int_equal(symbols_new(&symbols), 0);
+    co_on_loop(open_symbols, &symbols);
     test_settle();
     info = look(t);
     assert_int_equal(info.n_frames, CO_FRAMES_MAX);
@@ -428,7 +434,7 @@ CO_TEST(the_runtime_is_left_out_of_each_kind_of_wait)
 {
     struct symbols *s;
 
-    assert_int_equal(symbols_new(&s), 0);
+    co_on_loop(open_symbols, &s);
     co_event_init(&opened);
     co_gate_init(&gate, 0);
     co_condition_init(&condition);
