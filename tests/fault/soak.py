@@ -11,7 +11,7 @@ from tests.fault.load import Traffic, take_requests
 from tests.fault.process import cpu_seconds, descriptors, rss_kib
 from tests.fault.proof import Patience
 
-SMOKE_SECONDS = 22
+SMOKE_SECONDS = 60
 LONG_SECONDS = 180
 LOOK_SECONDS = 0.5
 KEPT_JOBS = 10000  # of those that have ended, that are answered from memory: this many come before
