@@ -238,20 +238,13 @@ static int step_add_lost_attempt(struct step *s)
 
     if (!a)
         return -ENOMEM;
-    *a = (struct attempt){
-        .n = j->tries + 1,
-        .step = j->step,
-        .url = strdup(request->url),
-        .method = strdup(request->method),
-        .started_us = j->due_us,
-        .dns_us = PHASE_NOT_TAKEN,
-        .connect_us = PHASE_NOT_TAKEN,
-        .tls_us = PHASE_NOT_TAKEN,
-        .send_us = PHASE_NOT_TAKEN,
-        .first_byte_us = PHASE_NOT_TAKEN,
-        .receive_us = PHASE_NOT_TAKEN,
-        .reached = PHASE_REQUEST,
-    };
+    attempt_init(a);
+    a->n = j->tries + 1;
+    a->step = j->step;
+    a->url = strdup(request->url);
+    a->method = strdup(request->method);
+    a->started_us = j->due_us;
+    a->reached = PHASE_REQUEST;
     s->checkpoint.attempts = a;
     s->checkpoint.n_attempts = 1;
     return a->url && a->method ? 0 : -ENOMEM;

@@ -65,6 +65,18 @@ int job_error_copy(const struct job_error *from, struct job_error *ret)
     return 0;
 }
 
+void attempt_init(struct attempt *a)
+{
+    *a = (struct attempt){
+        .dns_us = PHASE_NOT_TAKEN,
+        .connect_us = PHASE_NOT_TAKEN,
+        .tls_us = PHASE_NOT_TAKEN,
+        .send_us = PHASE_NOT_TAKEN,
+        .first_byte_us = PHASE_NOT_TAKEN,
+        .receive_us = PHASE_NOT_TAKEN,
+    };
+}
+
 void attempt_done(struct attempt *a)
 {
     free(a->url);

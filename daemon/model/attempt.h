@@ -77,4 +77,6 @@ struct attempt {
     struct job_error error;
 };
 
+/* One of which nothing has happened yet. */
+void attempt_init(struct attempt *a);
 void attempt_done(struct attempt *a);

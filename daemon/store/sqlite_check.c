@@ -166,19 +166,6 @@ static int check_texts(struct check *c, sqlite3 *db, const char *sql, const char
     return code == SQLITE_DONE ? 0 : sqlite_error(code);
 }
 
-static int check_number(sqlite3 *db, const char *sql, int64_t *ret)
-{
-    sqlite3_stmt *st = NULL;
-    int code = sqlite3_prepare_v2(db, sql, -1, &st, NULL);
-
-    if (code == SQLITE_OK)
-        code = sqlite3_step(st);
-    if (code == SQLITE_ROW)
-        *ret = sqlite3_column_int64(st, 0);
-    sqlite3_finalize(st);
-    return code == SQLITE_ROW ? 0 : sqlite_error(code);
-}
-
 static void check_file(
         struct check *c, int bodies_fd, int64_t answer_key, const char *name, int64_t bytes)
 {
@@ -226,9 +213,9 @@ static int check_rows(struct check *c, sqlite3 *db, int bodies_fd)
 
 static int check_counts(struct check *c, sqlite3 *db)
 {
-    int rc = check_number(db, "SELECT count(*) FROM job", &c->jobs);
+    int rc = schema_number(db, "SELECT count(*) FROM job", &c->jobs);
 
-    return rc < 0 ? rc : check_number(db, "SELECT count(*) FROM batch", &c->batches);
+    return rc < 0 ? rc : schema_number(db, "SELECT count(*) FROM batch", &c->batches);
 }
 
 /* 1: it is empty, and so sound. */
@@ -241,7 +228,7 @@ static int check_schema(
 
     if (rc < 0 || new)
         return rc < 0 ? rc : 1;
-    rc = check_number(db, "PRAGMA user_version", &version);
+    rc = schema_number(db, "PRAGMA user_version", &version);
     if (rc < 0)
         return error_set(ret_why, rc, "%s: %s", path, sqlite3_errmsg(db));
     *ret_current = version == schema_version();

@@ -205,7 +205,7 @@ int schema_version(void)
     return (int)ARRAY_LEN(schema_steps);
 }
 
-static int schema_pragma(sqlite3 *db, const char *sql, int64_t *ret)
+int schema_number(sqlite3 *db, const char *sql, int64_t *ret)
 {
     sqlite3_stmt *st = NULL;
     int code = sqlite3_prepare_v2(db, sql, -1, &st, NULL);
@@ -221,12 +221,12 @@ static int schema_pragma(sqlite3 *db, const char *sql, int64_t *ret)
 int schema_check(sqlite3 *db, const char *path, bool *ret_new, struct error *ret_why)
 {
     int64_t version = 0, id = 0, tables = 0;
-    int rc = schema_pragma(db, "PRAGMA user_version", &version);
+    int rc = schema_number(db, "PRAGMA user_version", &version);
 
     if (rc == 0)
-        rc = schema_pragma(db, "PRAGMA application_id", &id);
+        rc = schema_number(db, "PRAGMA application_id", &id);
     if (rc == 0)
-        rc = schema_pragma(db, "SELECT count(*) FROM sqlite_schema", &tables);
+        rc = schema_number(db, "SELECT count(*) FROM sqlite_schema", &tables);
     if (rc < 0)
         return error_set(ret_why, rc, "%s: %s", path, sqlite3_errmsg(db));
     if (tables > 0 && id != SCHEMA_APPLICATION_ID)
@@ -279,7 +279,7 @@ int schema_migrate(sqlite3 *db, const char *path, struct error *ret_why)
 
     if (rc < 0)
         return rc;
-    rc = schema_pragma(db, "PRAGMA user_version", &version);
+    rc = schema_number(db, "PRAGMA user_version", &version);
     if (rc == 0)
         rc = sqlite_error(sqlite3_create_function(db, "lane_key", 1,
                 SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL, schema_lane_key, NULL,

@@ -3,6 +3,7 @@
 
 #include <sqlite3.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "daemon/base/error.h"
 
@@ -23,6 +24,8 @@
  * version wrote it, -EBADMSG it is another program's, or another -errno.
  */
 int schema_migrate(sqlite3 *db, const char *path, struct error *ret_why);
+/* The first column of the first row that `sql` gives; 0, and *ret unchanged, when it gives none but no error. */
+int schema_number(sqlite3 *db, const char *sql, int64_t *ret);
 /* The one that schema_migrate() brings a database to. */
 int schema_version(void);
 /* The two checks of schema_migrate() alone, before anything is written. *ret_new: it has no tables. */

@@ -18,18 +18,6 @@ struct marks {
     int64_t connect_us, tls_us, send_us, first_byte_us, total_us;
 };
 
-void outcome_init(struct attempt *a)
-{
-    *a = (struct attempt){
-        .dns_us = PHASE_NOT_TAKEN,
-        .connect_us = PHASE_NOT_TAKEN,
-        .tls_us = PHASE_NOT_TAKEN,
-        .send_us = PHASE_NOT_TAKEN,
-        .first_byte_us = PHASE_NOT_TAKEN,
-        .receive_us = PHASE_NOT_TAKEN,
-    };
-}
-
 void outcome_fail(struct attempt *a, enum failure failure, enum phase phase, bool retry_safe,
         const char *format, ...)
 {

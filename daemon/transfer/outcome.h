@@ -7,8 +7,6 @@
 
 struct flight;
 
-/* An attempt of which nothing has happened yet. */
-void outcome_init(struct attempt *a);
 /* The attempt fails; a message that finds no memory is left out. */
 __attribute__((format(printf, 5, 6))) void outcome_fail(struct attempt *a, enum failure failure,
         enum phase phase, bool retry_safe, const char *format, ...);

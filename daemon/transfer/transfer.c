@@ -542,7 +542,7 @@ int transfer_run(struct transfer *t, const struct exchange *x, struct answer *re
     int rc, stopped;
 
     *ret = (struct answer){ 0 };
-    outcome_init(&ret->attempt);
+    attempt_init(&ret->attempt);
     if (co_cancelled()) {
         outcome_fail(
                 &ret->attempt, FAILURE_CANCELLED, PHASE_NONE, true, "the exchange was cancelled");

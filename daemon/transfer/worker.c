@@ -150,7 +150,7 @@ static void errand_prepare(struct errand *e)
     f->limit_us = o->limit_us;
     f->record.content_length = -1;
     f->asked = errand_asked;
-    outcome_init(&e->answer.attempt);
+    attempt_init(&e->answer.attempt);
     body_sink_init(&f->body, NULL, "", o->x.max_body_bytes);
     f->body.pass_on = errand_pass_body;
 }

@@ -60,7 +60,7 @@ static void liar_report(struct buf *b, enum failure failure, enum phase reached,
 {
     struct answer a = { 0 };
 
-    outcome_init(&a.attempt);
+    attempt_init(&a.attempt);
     a.attempt.reached = reached;
     if (failure != FAILURE_NONE)
         outcome_fail(&a.attempt, failure, reached, safe, "a lie");

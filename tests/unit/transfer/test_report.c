@@ -20,7 +20,7 @@
 static void make_answer(struct answer *a)
 {
     *a = (struct answer){ .retry_after_us = 7000000 };
-    outcome_init(&a->attempt);
+    attempt_init(&a->attempt);
     a->attempt.dns_us = DNS_US;
     a->attempt.connect_us = 200;
     a->attempt.send_us = 30;
