@@ -258,37 +258,48 @@ static int purge_found(struct sqlite *d, const struct store_limits *limits,
     return 0;
 }
 
-/* What is next: whether it is due at once, and when it finished. */
-static int purge_look_ahead(
-        struct sqlite *d, const struct store_limits *limits, struct purge_slice *ret)
+/* 1: the next one is due. *ret_us: when it finished; 0: there is none. */
+static int purge_look(struct sqlite *d, const struct store_limits *limits, int64_t *ret_us)
 {
     struct purged next;
     size_t n = 1;
     int rc = purge_find(d, &next, &n);
 
-    ret->oldest_us = 0;
+    *ret_us = 0;
     if (rc < 0 || n == 0)
         return rc;
-    ret->oldest_us = next.finished_us;
-    rc = purge_due(d, limits, next.finished_us);
-    ret->more = rc > 0 && ret->n > 0;
-    return rc < 0 ? rc : 0;
+    *ret_us = next.finished_us;
+    return purge_due(d, limits, next.finished_us);
+}
+
+static int purge_remove(
+        struct sqlite *d, const struct store_limits *limits, struct purge_slice *ret)
+{
+    struct purged found[PURGE_SLICE];
+    size_t n = PURGE_SLICE;
+    int rc = purge_find(d, found, &n);
+
+    if (rc == 0)
+        rc = purge_found(d, limits, found, n, ret);
+    if (rc == 0)
+        rc = purge_look(d, limits, &ret->oldest_us);
+    if (rc >= 0)
+        ret->more = rc > 0 && ret->n > 0;
+    return rc;
 }
 
 int purge_run_slice(struct sqlite *d, const struct store_limits *limits, struct purge_slice *ret)
 {
-    struct purged found[PURGE_SLICE];
-    size_t n = PURGE_SLICE;
     bool free_left = false;
-    int rc = purge_find(d, found, &n);
+    int rc;
 
     ret->n = 0;
     ret->more = false;
-    if (rc == 0)
-        rc = purge_found(d, limits, found, n, ret);
-    if (rc == 0)
-        rc = purge_look_ahead(d, limits, ret);
-    if (rc == 0)
+    /* Most looks find that nothing is due: they read one row. */
+    rc = purge_look(d, limits, &ret->oldest_us);
+    if (rc > 0)
+        rc = purge_remove(d, limits, ret);
+    if (rc >= 0)
         rc = purge_shrink(d, ret->n < PURGE_SLICE / 2, &free_left);
     ret->more = ret->more || free_left;
     return rc;
