@@ -119,8 +119,9 @@ static int copy_find_files(
     if (!stream)
         cleanup_close(&own);
     if (rc == 0)
-        rc = sqlite_error(sqlite3_prepare_v2(
-                db, "SELECT 1 FROM answer WHERE key BETWEEN ? AND ? AND file=?", -1, &find, NULL));
+        rc = sqlite_error(sqlite3_prepare_v2(db,
+                "SELECT 1 FROM answer INDEXED BY answer_key WHERE key BETWEEN ? AND ? AND file=?",
+                -1, &find, NULL));
     if (rc == 0)
         rc = copy_take_files(find, stream, take, arg);
     sqlite3_finalize(find);

@@ -17,7 +17,8 @@
  * paged    which of these are not in memory, and when they are to come back
  * done     how it ended; written once
  * attempt  what a checkpoint that did not end the job tried; the last one's are in `done`
- * answer   what the exchange of a step brought; its key is the job's << 3 | step
+ * answer   what the exchange of a step brought, in the order in which it did; its key is the job's
+ *          << 3 | step
  * idempotency  the keys of clients, each with the job or batch that it stands for; may outlive that
  * meta     numbers of the store as a whole: clock_offset (microseconds)
  *
@@ -31,7 +32,8 @@
  * each index of `live` would cost a job that stays in memory, too: as much as a row, for opening it.
  *
  * The steps of the migration: 2 adds executors; 3 adds paging, idempotency and meta, and makes each
- * job that has not ended one that is paged out.
+ * job that has not ended one that is paged out; 4 adds what retention needs; 5 has the answers in the
+ * order of their coming.
  */
 #define SCHEMA_PROGRESS                         \
     " state INTEGER NOT NULL,"                  \
@@ -192,12 +194,36 @@ static const char schema_4[] =
         "ALTER TABLE batch ADD COLUMN removed_cancelled INTEGER NOT NULL DEFAULT 0;"
         "ALTER TABLE batch ADD COLUMN removed_work_us INTEGER NOT NULL DEFAULT 0;";
 
+/*
+ * Jobs end in another order than they began in. In order of their keys the answers of a group went
+ * to as many pages as it had answers, each of them split in the end and written six times: more than
+ * two thirds of what was written. In order of their coming they fill a page before the next.
+ */
+static const char schema_5[] =
+        "ALTER TABLE answer RENAME TO answer_of_4;"
+        "CREATE TABLE answer("
+        " id INTEGER PRIMARY KEY,"
+        " key INTEGER NOT NULL,"
+        " headers BLOB,"
+        " type TEXT,"
+        " bytes INTEGER," /* NULL: no body */
+        " truncated INTEGER NOT NULL,"
+        " file TEXT," /* below bodies/, instead of data */
+        " data BLOB"
+        ") STRICT;"
+        "INSERT INTO answer(key, headers, type, bytes, truncated, file, data)"
+        " SELECT key, headers, type, bytes, truncated, file, data"
+        " FROM answer_of_4 ORDER BY key;"
+        "DROP TABLE answer_of_4;"
+        "CREATE UNIQUE INDEX answer_key ON answer(key);";
+
 /* Append only: the number of steps is the version, kept in user_version. */
 static const char *const schema_steps[] = {
     schema_1,
     schema_2,
     schema_3,
     schema_4,
+    schema_5,
 };
 
 int schema_version(void)

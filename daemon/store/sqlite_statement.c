@@ -79,11 +79,12 @@ static const char *const statement_texts[STATEMENT_MAX] = {
                      " WHERE name=? AND value=? AND job_key=?",
     [SELECT_LANE] = "SELECT 1 FROM job WHERE key=? AND ? IN (origin, collect_origin)",
     [SELECT_ATTEMPTS] = "SELECT data FROM attempt WHERE job_key=? ORDER BY seq",
-    [SELECT_ANSWER_HEADERS] = "SELECT headers FROM answer WHERE key=?",
-    [SELECT_BODY] = "SELECT type, bytes, truncated, file, data FROM answer"
+    [SELECT_ANSWER_HEADERS] = "SELECT headers FROM answer INDEXED BY answer_key WHERE key=?",
+    [SELECT_BODY] = "SELECT type, bytes, truncated, file, data FROM answer INDEXED BY answer_key"
                     " WHERE key=? AND bytes IS NOT NULL",
-    [SELECT_FILE] = "SELECT file, bytes FROM answer WHERE key=? AND file IS NOT NULL",
-    [FIND_FILE] = "SELECT 1 FROM answer WHERE key BETWEEN ? AND ? AND file=?",
+    [SELECT_FILE] =
+            "SELECT file, bytes FROM answer INDEXED BY answer_key WHERE key=? AND file IS NOT NULL",
+    [FIND_FILE] = "SELECT 1 FROM answer INDEXED BY answer_key WHERE key BETWEEN ? AND ? AND file=?",
 
     /* A job's key, and its place in the list. */
     [LIST_JOBS] = "SELECT key, key FROM job WHERE key<? ORDER BY key DESC",
@@ -167,7 +168,8 @@ static const char *const statement_texts[STATEMENT_MAX] = {
     [LIST_EARLIEST] = "SELECT done.key, finished_us, state, started_us, done.batch_key, tail"
                       " FROM done INDEXED BY done_age CROSS JOIN job ON job.key=done.key"
                       " ORDER BY finished_us LIMIT ?",
-    [LIST_FILES] = "SELECT file, bytes FROM answer WHERE key BETWEEN ? AND ? AND file IS NOT NULL",
+    [LIST_FILES] = "SELECT file, bytes FROM answer INDEXED BY answer_key"
+                   " WHERE key BETWEEN ? AND ? AND file IS NOT NULL",
     [FIND_OTHER_MEMBER] = "SELECT 1 FROM job INDEXED BY job_batch WHERE batch_key=? AND key<>?"
                           " LIMIT 1",
     [NOTE_REMOVED] = "UPDATE batch SET removed_succeeded=removed_succeeded+?1,"
@@ -177,7 +179,7 @@ static const char *const statement_texts[STATEMENT_MAX] = {
                      " (SELECT finished_seq FROM done WHERE done.key=?6))"
                      " WHERE key=?7",
     [DELETE_ENDED_BATCH] = "DELETE FROM batch WHERE key=? AND state>=2",
-    [DELETE_ANSWERS] = "DELETE FROM answer WHERE key BETWEEN ? AND ?",
+    [DELETE_ANSWERS] = "DELETE FROM answer INDEXED BY answer_key WHERE key BETWEEN ? AND ?",
     [DELETE_ATTEMPTS] = "DELETE FROM attempt WHERE job_key=?",
     [DELETE_LABELS] = "DELETE FROM label WHERE job_key=?",
     [DELETE_DONE] = "DELETE FROM done WHERE key=?",

@@ -176,7 +176,7 @@ static void each_broken_rule_is_found(void **state)
         { "INSERT INTO paged VALUES(7, 0, 0, 0, 0, 0, 0)", "job 7: paged out, but not live" },
         { "INSERT INTO label VALUES(7, 0, 'a', 'b')", "label a of job 7: there is no such job" },
         { "INSERT INTO attempt VALUES(7, 0, x'00')", "attempts of job 7: there is no such job" },
-        { "INSERT INTO answer VALUES(56, NULL, NULL, NULL, 0, NULL, NULL)",
+        { "INSERT INTO answer(key, truncated) VALUES(56, 0)",
                 "answer 0 of job 7: there is no such job" },
         { "DELETE FROM label WHERE seq=3", " labels, not 16" },
         { "UPDATE job SET kind=2", "a kind, an executor or the like that does not exist" },

@@ -138,11 +138,59 @@ static void new_jobs_go_beside_the_old_ones(void **state)
     job_unref(new);
 }
 
+/* One that ended with an answer of each step, and one that is to collect after its delivery's. */
+static void add_answers(const struct sample *s)
+{
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(s->database, &db), SQLITE_OK);
+    run_sql(db,
+            "INSERT INTO job SELECT 16, tail, kind, NULL, NULL, NULL, created_us, name, url,"
+            " origin, method, headers, body_bytes, collect_url, collect_origin, collect_method,"
+            " collect_headers, collect_body_bytes, wait_us, timeout_us, deadline_us, delay_us,"
+            " at_us, max_body_bytes, redirects, expect, tries_max, backoff_us, max_backoff_us,"
+            " priority, on_unknown, idempotent, labels, body, collect_body"
+            " FROM job WHERE key=15;"
+            "INSERT INTO done(key, finished_seq, finished_us, state, step, due_us, status,"
+            " answer_step, body_bytes) VALUES(16, 0, 1, 2, 3, 0, 200, 3, 9);"
+            "INSERT INTO answer VALUES(16 << 3 | 3, NULL, 'b/b', 9, 0, NULL, x'626262626262626262'),"
+            " (16 << 3 | 1, NULL, 'a/a', 3, 0, NULL, x'616161'),"
+            " (14 << 3 | 1, NULL, 'c/c', 1, 0, NULL, x'63')");
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void assert_body(
+        struct sqlite *d, int64_t key, enum job_step step, const char *type, const char *data)
+{
+    struct store_body b;
+
+    assert_int_equal(sqlite_read_body(d, (struct uuid7){ key, 5 }, step, &b), 0);
+    assert_string_equal(b.type, type);
+    assert_int_equal(b.body.bytes, strlen(data));
+    assert_memory_equal(b.body.data, data, strlen(data));
+    store_body_done(&b);
+}
+
+static void answers_are_found_again(void **state)
+{
+    struct sqlite *d;
+
+    write_old(*state, 1);
+    add_answers(*state);
+    d = open_database(*state);
+    assert_body(d, 16, STEP_MAX, "b/b", "bbbbbbbbb");
+    assert_body(d, 16, STEP_COLLECT, "b/b", "bbbbbbbbb");
+    assert_body(d, 16, STEP_DELIVER, "a/a", "aaa");
+    assert_body(d, 14, STEP_DELIVER, "c/c", "c");
+    sqlite_close(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         SAMPLE_TEST(a_job_is_paged_out_by_it),
         SAMPLE_TEST(new_jobs_go_beside_the_old_ones),
+        SAMPLE_TEST(answers_are_found_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -460,6 +460,49 @@ static void a_batch_that_failed_to_load_is_dropped(void **state)
     job_unref(other);
 }
 
+#define CROWD 256 /* at once in flight */
+#define GROUP 32
+
+/* Ends those of the crowd that `nth` to come lists, with 1 KiB each; the pages that it wrote. */
+static int end_group(struct sqlite *d, struct job *const *jobs, unsigned nth)
+{
+    static char body[1025];
+    static struct sample_step steps[GROUP];
+    int before = sqlite_log_pages(d);
+
+    memset(body, 'x', sizeof(body) - 1);
+    assert_int_equal(sqlite_begin(d), 0);
+    for (unsigned i = 0; i < GROUP; i++) {
+        /* 101 and 256 have no common divisor: each comes once, far from the one before. */
+        sample_step_init(&steps[i], jobs[(nth * GROUP + i) * 101 % CROWD], JOB_SUCCEEDED, body);
+        assert_int_equal(sqlite_write_checkpoint(d, &steps[i].checkpoint), 0);
+    }
+    assert_int_equal(sqlite_commit(d), 0);
+    for (unsigned i = 0; i < GROUP; i++)
+        sample_step_apply(&steps[i]);
+    return sqlite_log_pages(d) - before;
+}
+
+/* What a group writes is what it has to say, in whatever order jobs end. */
+static void answers_fill_a_page_before_the_next(void **state)
+{
+    struct sqlite *d = open_database(*state);
+    struct job *jobs[CROWD];
+    int pages = 0;
+
+    for (unsigned i = 0; i < CROWD; i++)
+        jobs[i] = sample_fetch();
+    write_jobs(d, jobs, CROWD);
+    for (unsigned i = 0; i < CROWD / GROUP; i++)
+        pages += end_group(d, jobs, i);
+    assert_in_range(pages, CROWD / 8, CROWD * 5 / 8);
+    for (unsigned i = 0; i < CROWD; i++) {
+        assert_stored(d, jobs[i]);
+        job_unref(jobs[i]);
+    }
+    sqlite_close(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -477,6 +520,7 @@ int main(void)
         SAMPLE_TEST(a_running_batch_is_counted),
         SAMPLE_TEST(nobody_sees_a_batch_that_loads),
         SAMPLE_TEST(a_batch_that_failed_to_load_is_dropped),
+        SAMPLE_TEST(answers_fill_a_page_before_the_next),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
