@@ -16,7 +16,8 @@ from tests.fixture.notify import Ended
 
 KILLED = -signal.SIGKILL  # what a failpoint does to the process
 LATEST = 12  # the abort is at a passage up to this one
-REACH_SECONDS = 4
+LATER_SECONDS = 4  # to get to a later passage, which it need not
+FIRST_SECONDS = 20
 
 
 def names_of(program):
@@ -40,14 +41,14 @@ class Failing(Daemon):
         return {**super()._environment(), **own}
 
 
-def dies_in_time(daemon):
+def dies_in_time(daemon, seconds):
     """Starts it under load and waits for its abort; whether it was one."""
     try:
         daemon.launch()
-        daemon.notify.expect("READY", REACH_SECONDS, daemon.pidfd)
+        daemon.notify.expect("READY", FIRST_SECONDS, daemon.pidfd)
     except Ended:
-        return daemon.process.wait(REACH_SECONDS) == KILLED
-    patience = Patience(REACH_SECONDS)
+        return daemon.process.wait(FIRST_SECONDS) == KILLED
+    patience = Patience(seconds)
     while patience.left():
         if not daemon.alive():
             return daemon.process.returncode == KILLED
@@ -66,7 +67,7 @@ def abort_at(proof, daemon, origin, ledger, scene, name):
         points = [scene.first_failpoint(name), f"{name}:abort:{passage}"]
         for daemon.failpoint in filter(None, points):
             with scene.load(daemon, origin, ledger, proof.options.seed + passage):
-                reached = dies_in_time(daemon)
+                reached = dies_in_time(daemon, FIRST_SECONDS if passage == 1 else LATER_SECONDS)
                 daemon.failpoint = None
                 crash(daemon, origin, ledger)
         if reached:
