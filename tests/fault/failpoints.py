@@ -83,16 +83,16 @@ def abort_often(proof, name, program):
     check = StoreCheck(daemon)
     times, reached = proof.scale(1, 20), 0
     ledger = Ledger(name, scene.forgiven)
-    for _ in range(times):
+    for life in range(times):
         once, ledger = abort_at(proof, daemon, origin, ledger, scene, name)
         reached += once
         if not scene.at_start:
             check()
         daemon.start()
         submit_some(daemon, origin, ledger, proof)
+        if scene.anew or life == times - 1:
+            audit(proof, f"aborted at {name}", 1 if scene.anew else reached, ledger, daemon, origin)
         daemon.kill()
-    daemon.start()
-    audit(proof, f"aborted at {name}", reached, ledger, daemon, origin)
     if reached < times:
         proof.row(f"{name} is passed under load", times, f"{reached} times", False)
     return check
