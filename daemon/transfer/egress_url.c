@@ -1,6 +1,7 @@
 /*
  * libcurl parses, so that what is vetted is what will be called; then everything is refused that
- * another parser might read in another way. What is left is lower case and has one spelling.
+ * another parser might read in another way. What is left is lower case and has one spelling: it is
+ * put together from the parts that libcurl read, which costs less than to let it do that.
  */
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -107,14 +108,25 @@ static int host_check_name(const char *host, struct error *ret_why)
     return 0;
 }
 
+/* *ret, NULL before, stays so where the URL has no such part. -ENOMEM. */
+static int part_read(CURLU *curl, CURLUPart part, char **ret, struct error *ret_why)
+{
+    if (curl_url_get(curl, part, ret, 0) == CURLUE_OUT_OF_MEMORY)
+        return error_set(ret_why, -ENOMEM, "out of memory");
+    return 0;
+}
+
 /* `host` is in brackets; its one form goes to `text`. */
 static int host_read_v6(CURLU *curl, char *host, char text[INET6_ADDRSTRLEN], struct error *ret_why)
 {
     char *zone CLEANUP(cleanup_curl_string) = NULL;
     char *bracket = strchr(host, ']');
     struct in6_addr address;
+    int rc = part_read(curl, CURLUPART_ZONEID, &zone, ret_why);
 
-    if (curl_url_get(curl, CURLUPART_ZONEID, &zone, 0) == CURLUE_OK)
+    if (rc < 0)
+        return rc;
+    if (zone)
         return error_set(ret_why, -EINVAL, "the address in the URL has a zone");
     if (!bracket || bracket[1])
         return error_set(ret_why, -EINVAL, "\"%s\" is not an address", host);
@@ -132,14 +144,19 @@ static int host_read(CURLU *curl, struct egress_url *u, struct error *ret_why)
     char text[INET6_ADDRSTRLEN];
     struct in_addr address;
     bool v6;
+    int rc = part_read(curl, CURLUPART_HOST, &host, ret_why);
 
-    if (curl_url_get(curl, CURLUPART_HOST, &host, 0) != CURLUE_OK || !*host)
+    if (rc < 0)
+        return rc;
+    if (!host || !*host)
         return error_set(ret_why, -EINVAL, "the URL has no host");
     for (char *p = host; *p; p++)
         *p = (char)tolower((unsigned char)*p);
     v6 = *host == '[';
-    if (v6 && host_read_v6(curl, host, text, ret_why) < 0)
-        return -EINVAL;
+    if (v6)
+        rc = host_read_v6(curl, host, text, ret_why);
+    if (rc < 0)
+        return rc;
     /* Of an IPv4 address inet_pton() takes one form only. */
     u->literal = v6 || inet_pton(AF_INET, host, &address) == 1;
     if (!u->literal && host_check_name(host, ret_why) < 0)
@@ -156,20 +173,19 @@ static uint16_t port_of_scheme(const struct egress_url *u)
 static int port_read(CURLU *curl, struct egress_url *u, struct error *ret_why)
 {
     char *port CLEANUP(cleanup_curl_string) = NULL;
-    CURLUcode code = curl_url_get(curl, CURLUPART_PORT, &port, 0);
-    long n = port_of_scheme(u);
+    int rc = part_read(curl, CURLUPART_PORT, &port, ret_why);
+    long n;
 
-    if (code == CURLUE_OK)
-        n = strtol(port, NULL, 10);
-    else if (code != CURLUE_NO_PORT)
-        return error_set(ret_why, -EINVAL, "the URL has no port that is a number");
+    if (rc < 0)
+        return rc;
+    n = port ? strtol(port, NULL, 10) : port_of_scheme(u);
     if (n < 1 || n > UINT16_MAX)
         return error_set(ret_why, -EINVAL, "port %s is not between 1 and 65535", port);
     u->port = (uint16_t)n;
     return 0;
 }
 
-/* scheme://host, IPv6 in brackets. Like all of the text put together here without printf. */
+/* scheme://host, IPv6 in brackets. */
 static char *url_write_host(const struct egress_url *u, char *p)
 {
     bool v6 = strchr(u->host, ':') != NULL;
@@ -185,12 +201,15 @@ static int url_compose(CURLU *curl, struct egress_url *u, struct error *ret_why)
 {
     char *path CLEANUP(cleanup_curl_string) = NULL;
     char *query CLEANUP(cleanup_curl_string) = NULL;
-    CURLUcode code = curl_url_get(curl, CURLUPART_QUERY, &query, 0);
     size_t most = strlen(u->host) + sizeof("https://[]:65535");
+    int rc = part_read(curl, CURLUPART_PATH, &path, ret_why);
     char *p;
 
-    if ((code != CURLUE_OK && code != CURLUE_NO_QUERY) ||
-            curl_url_get(curl, CURLUPART_PATH, &path, 0) != CURLUE_OK || *path != '/')
+    if (rc == 0)
+        rc = part_read(curl, CURLUPART_QUERY, &query, ret_why);
+    if (rc < 0)
+        return rc;
+    if (!path || *path != '/')
         return error_set(ret_why, -EINVAL, "the URL can't be read");
     u->origin = malloc(most);
     u->url = malloc(most + strlen(path) + (query ? 1 + strlen(query) : 0));
