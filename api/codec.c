@@ -25,21 +25,24 @@ static void text_position(const char *text, size_t i, int *ret_line, int *ret_co
     *ret_column = (int)(i - start) + 1;
 }
 
+/* Where the string ends whose opening quote is at `i`: at its closing quote, or past the text. */
+static size_t string_end(const char *text, size_t n, size_t i)
+{
+    for (i++; i < n && text[i] != '"'; i++)
+        if (text[i] == '\\')
+            i++;
+    return i;
+}
+
 static int check_depth(const char *text, size_t n, struct faults *faults)
 {
     unsigned depth = 0;
-    bool quoted = false;
 
     for (size_t i = 0; i < n; i++) {
         char c = text[i];
 
-        if (quoted) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                quoted = false;
-        } else if (c == '"') {
-            quoted = true;
+        if (c == '"') {
+            i = string_end(text, n, i);
         } else if (c == '{' || c == '[') {
             if (++depth > CODEC_DEPTH_MAX) {
                 int line, column;

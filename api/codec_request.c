@@ -29,10 +29,7 @@ static int read_url(json_t *value, const struct place *at, const struct service_
         faults_at(faults, &here, "must be at most %d bytes", JOB_URL_MAX_BYTES);
         return 0;
     }
-    ret->url = strdup(url);
-    if (!ret->url)
-        return -ENOMEM;
-    rc = service_vet(rules, ret, &why);
+    rc = service_vet(rules, url, ret, &why);
     if (rc == -EINVAL || rc == -EACCES) {
         faults_at(faults, &here, "%s", why.text);
         return 0;

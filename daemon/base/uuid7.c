@@ -27,22 +27,34 @@ int uuid7_next(struct uuid7_source *s, int64_t now_us, struct uuid7 *ret)
     return 0;
 }
 
-void uuid7_format(struct uuid7 id, char text[UUID7_TEXT_SIZE])
+/* The lowest 16 bits. */
+static void uuid7_put(char *at, uint64_t value)
 {
     static const char digits[] = "0123456789abcdef";
-    uint64_t key = (uint64_t)id.key;
-    uint64_t high = (key >> 12) << 16 | 0x7000 | (key & 0xfff),
-             low = 2ULL << 62 | (uint64_t)id.tail;
-    char *p = text;
 
-    for (int i = 0; i < 32; i++) {
-        uint64_t word = i < 16 ? high : low;
+    at[0] = digits[value >> 12 & 15];
+    at[1] = digits[value >> 8 & 15];
+    at[2] = digits[value >> 4 & 15];
+    at[3] = digits[value & 15];
+}
 
-        if (i == 8 || i == 12 || i == 16 || i == 20)
-            *p++ = '-';
-        *p++ = digits[word >> (60 - i % 16 * 4) & 15];
-    }
-    *p = 0;
+void uuid7_format(struct uuid7 id, char text[UUID7_TEXT_SIZE])
+{
+    uint64_t ms = (uint64_t)id.key >> 12, tail = (uint64_t)id.tail;
+
+    uuid7_put(text, ms >> 32);
+    uuid7_put(text + 4, ms >> 16);
+    text[8] = '-';
+    uuid7_put(text + 9, ms);
+    text[13] = '-';
+    uuid7_put(text + 14, 0x7000 | ((uint64_t)id.key & 0xfff));
+    text[18] = '-';
+    uuid7_put(text + 19, 0x8000 | tail >> 48);
+    text[23] = '-';
+    uuid7_put(text + 24, tail >> 32);
+    uuid7_put(text + 28, tail >> 16);
+    uuid7_put(text + 32, tail);
+    text[36] = 0;
 }
 
 int64_t uuid7_first_key(int64_t at_us)

@@ -39,21 +39,18 @@ struct service_rules *service_rules_unref(struct service_rules *r)
     return NULL;
 }
 
-int service_vet(const struct service_rules *r, struct request_spec *request, struct error *ret_why)
+int service_vet(const struct service_rules *r, const char *url, struct request_spec *request,
+        struct error *ret_why)
 {
-    struct egress_url url = { 0 };
-    int rc = egress_url_parse(request->url, &url, ret_why);
+    struct egress_url parsed = { 0 };
+    int rc = egress_url_parse(url, &parsed, ret_why);
 
     if (rc == 0)
-        rc = egress_url_vet(r->egress, &url, ret_why);
-    if (rc < 0) {
-        egress_url_done(&url);
-        return rc;
+        rc = egress_url_vet(r->egress, &parsed, ret_why);
+    if (rc == 0) {
+        request->url = TAKE_PTR(parsed.url);
+        request->origin = TAKE_PTR(parsed.origin);
     }
-    free(request->url);
-    free(request->origin);
-    request->url = TAKE_PTR(url.url);
-    request->origin = TAKE_PTR(url.origin);
-    egress_url_done(&url);
-    return 0;
+    egress_url_done(&parsed);
+    return rc;
 }

@@ -95,10 +95,11 @@ struct service_rules *service_rules_ref(struct service *s);
 struct service_rules *service_rules_unref(struct service_rules *r);
 CLEANUP_DEFINE(struct service_rules, service_rules_unref, cleanup_service_rules)
 /*
- * Checks request->url (a copy of what the client gave) and makes it canonical, sets origin.
+ * Checks what the client gave, and gives `request`, which has neither yet, its url and its origin.
  * -EINVAL no URL that we call, -EACCES an address that the egress rules refuse, with the reason.
  */
-int service_vet(const struct service_rules *r, struct request_spec *request, struct error *ret_why);
+int service_vet(const struct service_rules *r, const char *url, struct request_spec *request,
+        struct error *ret_why);
 
 enum submit_outcome {
     SUBMIT_ACCEPTED,

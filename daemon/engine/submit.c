@@ -35,10 +35,11 @@ static size_t submit_count_lanes(const struct engine *e)
 static bool submit_is_lane_too_many(const struct engine *e, const struct job_spec *spec)
 {
     size_t n = e->lanes.by_origin.n + e->backlog.lanes.n;
-    int64_t key = lane_key(spec->request.origin);
+    int64_t key;
 
     if (!spec->request.origin || n < e->max_lanes)
         return false;
+    key = lane_key(spec->request.origin);
     if (!lanes_is_idle(&e->lanes, key) || backlog_has_lane(&e->backlog, key))
         return false;
     return submit_count_lanes(e) >= e->max_lanes;

@@ -44,24 +44,32 @@ void address_format_host(const union address *a, char text[ADDRESS_TEXT_SIZE])
 }
 
 /* Without printf, which would cost as much as all the rest: it is done for every exchange. */
-void address_join(const char *host, uint16_t port, char text[ADDRESS_TEXT_SIZE])
+char *address_write_port(uint16_t port, char *p)
 {
-    bool v6 = strchr(host, ':') != NULL;
-    char digits[5], *p = text;
+    char digits[5];
     int n = 0;
 
     do
         digits[n++] = (char)('0' + port % 10);
     while ((port /= 10) > 0);
+    *p++ = ':';
+    while (n > 0)
+        *p++ = digits[--n];
+    *p = '\0';
+    return p;
+}
+
+void address_join(const char *host, uint16_t port, char text[ADDRESS_TEXT_SIZE])
+{
+    bool v6 = strchr(host, ':') != NULL;
+    char *p = text;
+
     if (v6)
         *p++ = '[';
     p = mempcpy(p, host, strnlen(host, INET6_ADDRSTRLEN - 1));
     if (v6)
         *p++ = ']';
-    *p++ = ':';
-    while (n > 0)
-        *p++ = digits[--n];
-    *p = '\0';
+    address_write_port(port, p);
 }
 
 void address_format(const union address *a, char text[ADDRESS_TEXT_SIZE])

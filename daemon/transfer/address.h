@@ -22,5 +22,7 @@ bool address_copy(const struct sockaddr *from, union address *ret);
 void address_format(const union address *a, char text[ADDRESS_TEXT_SIZE]);
 /* The same of what it is made of. */
 void address_join(const char *host, uint16_t port, char text[ADDRESS_TEXT_SIZE]);
+/* ":8080" at `p`, seven bytes at most, with a NUL that the result points at. */
+char *address_write_port(uint16_t port, char *p);
 /* Without the port. */
 void address_format_host(const union address *a, char text[ADDRESS_TEXT_SIZE]);

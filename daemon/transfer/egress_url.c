@@ -1,6 +1,7 @@
 /*
  * libcurl parses, so that what is vetted is what will be called; then everything is refused that
- * another parser might read in another way. What is left is lower case and has one spelling.
+ * another parser might read in another way. What is left is lower case and has one spelling: it is
+ * put together from the parts that libcurl read, which costs less than to let it do that.
  */
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -13,6 +14,7 @@
 #include <strings.h>
 
 #include "daemon/model/job.h"
+#include "daemon/transfer/address.h"
 #include "daemon/transfer/egress.h"
 
 #define HOST_MAX_BYTES 253 /* RFC 1035 section 2.3.4, as text */
@@ -81,85 +83,147 @@ static bool host_ends_in_number(const char *host)
     return n > start && strspn(host + start, "0123456789") >= n - start;
 }
 
+static bool host_is_name(const char *host)
+{
+    char before = '.';
+
+    for (const char *p = host; *p; before = *p++) {
+        bool in_label =
+                (*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || *p == '-' || *p == '_';
+
+        if (!in_label && (*p != '.' || before == '.'))
+            return false;
+    }
+    return true;
+}
+
 static int host_check_name(const char *host, struct error *ret_why)
 {
     if (strlen(host) > HOST_MAX_BYTES)
         return error_set(ret_why, -EINVAL, "the host is longer than %d bytes", HOST_MAX_BYTES);
-    if (host[0] == '.' || strstr(host, "..") ||
-            strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789-._") != strlen(host))
+    if (!host_is_name(host))
         return error_set(ret_why, -EINVAL, "\"%s\" is not a host name", host);
     if (host_ends_in_number(host))
         return error_set(ret_why, -EINVAL, "\"%s\" is neither a host name nor an address", host);
     return 0;
 }
 
+/* *ret, NULL before, stays so where the URL has no such part. -ENOMEM. */
+static int part_read(CURLU *curl, CURLUPart part, char **ret, struct error *ret_why)
+{
+    if (curl_url_get(curl, part, ret, 0) == CURLUE_OUT_OF_MEMORY)
+        return error_set(ret_why, -ENOMEM, "out of memory");
+    return 0;
+}
+
+/* `host` is in brackets; its one form goes to `text`. */
+static int host_read_v6(CURLU *curl, char *host, char text[INET6_ADDRSTRLEN], struct error *ret_why)
+{
+    char *zone CLEANUP(cleanup_curl_string) = NULL;
+    char *bracket = strchr(host, ']');
+    struct in6_addr address;
+    int rc = part_read(curl, CURLUPART_ZONEID, &zone, ret_why);
+
+    if (rc < 0)
+        return rc;
+    if (zone)
+        return error_set(ret_why, -EINVAL, "the address in the URL has a zone");
+    if (!bracket || bracket[1])
+        return error_set(ret_why, -EINVAL, "\"%s\" is not an address", host);
+    *bracket = '\0';
+    if (inet_pton(AF_INET6, host + 1, &address) != 1)
+        return error_set(ret_why, -EINVAL, "\"%s\" is not an address", host + 1);
+    inet_ntop(AF_INET6, &address, text, INET6_ADDRSTRLEN);
+    return 0;
+}
+
 /* Lower case; addresses in their one form, without brackets. */
 static int host_read(CURLU *curl, struct egress_url *u, struct error *ret_why)
 {
-    char *zone CLEANUP(cleanup_curl_string) = NULL;
     char *host CLEANUP(cleanup_curl_string) = NULL;
-    char text[INET6_ADDRSTRLEN], *bracket;
-    struct in6_addr a6;
-    struct in_addr a4;
+    char text[INET6_ADDRSTRLEN];
+    struct in_addr address;
+    bool v6;
+    int rc = part_read(curl, CURLUPART_HOST, &host, ret_why);
 
-    if (curl_url_get(curl, CURLUPART_ZONEID, &zone, 0) == CURLUE_OK)
-        return error_set(ret_why, -EINVAL, "the address in the URL has a zone");
-    if (curl_url_get(curl, CURLUPART_HOST, &host, 0) != CURLUE_OK || !*host)
+    if (rc < 0)
+        return rc;
+    if (!host || !*host)
         return error_set(ret_why, -EINVAL, "the URL has no host");
     for (char *p = host; *p; p++)
         *p = (char)tolower((unsigned char)*p);
-    if (*host == '[') {
-        bracket = strchr(host, ']');
-        if (!bracket || bracket[1])
-            return error_set(ret_why, -EINVAL, "\"%s\" is not an address", host);
-        *bracket = '\0';
-        if (inet_pton(AF_INET6, host + 1, &a6) != 1)
-            return error_set(ret_why, -EINVAL, "\"%s\" is not an address", host + 1);
-        inet_ntop(AF_INET6, &a6, text, sizeof(text));
-        u->literal = true;
-    } else if (inet_pton(AF_INET, host, &a4) == 1) {
-        inet_ntop(AF_INET, &a4, text, sizeof(text));
-        u->literal = true;
-    } else if (host_check_name(host, ret_why) < 0) {
+    v6 = *host == '[';
+    if (v6)
+        rc = host_read_v6(curl, host, text, ret_why);
+    if (rc < 0)
+        return rc;
+    /* Of an IPv4 address inet_pton() takes one form only. */
+    u->literal = v6 || inet_pton(AF_INET, host, &address) == 1;
+    if (!u->literal && host_check_name(host, ret_why) < 0)
         return -EINVAL;
-    }
-    u->host = strdup(u->literal ? text : host);
+    u->host = strdup(v6 ? text : host);
     return u->host ? 0 : error_set(ret_why, -ENOMEM, "out of memory");
+}
+
+static uint16_t port_of_scheme(const struct egress_url *u)
+{
+    return u->https ? 443 : 80;
 }
 
 static int port_read(CURLU *curl, struct egress_url *u, struct error *ret_why)
 {
     char *port CLEANUP(cleanup_curl_string) = NULL;
+    int rc = part_read(curl, CURLUPART_PORT, &port, ret_why);
     long n;
 
-    if (curl_url_get(curl, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK)
-        return error_set(ret_why, -EINVAL, "the URL has no port that is a number");
-    n = strtol(port, NULL, 10);
+    if (rc < 0)
+        return rc;
+    n = port ? strtol(port, NULL, 10) : port_of_scheme(u);
     if (n < 1 || n > UINT16_MAX)
         return error_set(ret_why, -EINVAL, "port %s is not between 1 and 65535", port);
     u->port = (uint16_t)n;
     return 0;
 }
 
+/* scheme://host, IPv6 in brackets. */
+static char *url_write_host(const struct egress_url *u, char *p)
+{
+    bool v6 = strchr(u->host, ':') != NULL;
+
+    p = stpcpy(p, u->https ? "https://" : "http://");
+    if (v6)
+        *p++ = '[';
+    p = stpcpy(p, u->host);
+    return v6 ? stpcpy(p, "]") : p;
+}
+
 static int url_compose(CURLU *curl, struct egress_url *u, struct error *ret_why)
 {
-    char *url CLEANUP(cleanup_curl_string) = NULL;
-    bool v6 = strchr(u->host, ':') != NULL;
-    char host[HOST_MAX_BYTES + 3];
+    char *path CLEANUP(cleanup_curl_string) = NULL;
+    char *query CLEANUP(cleanup_curl_string) = NULL;
+    size_t most = strlen(u->host) + sizeof("https://[]:65535");
+    int rc = part_read(curl, CURLUPART_PATH, &path, ret_why);
+    char *p;
 
-    snprintf(host, sizeof(host), v6 ? "[%s]" : "%s", u->host);
-    if (curl_url_set(curl, CURLUPART_HOST, host, 0) != CURLUE_OK ||
-            curl_url_set(curl, CURLUPART_FRAGMENT, NULL, 0) != CURLUE_OK ||
-            curl_url_get(curl, CURLUPART_URL, &url, CURLU_NO_DEFAULT_PORT) != CURLUE_OK)
+    if (rc == 0)
+        rc = part_read(curl, CURLUPART_QUERY, &query, ret_why);
+    if (rc < 0)
+        return rc;
+    if (!path || *path != '/')
         return error_set(ret_why, -EINVAL, "the URL can't be read");
-    if (strlen(url) > JOB_URL_MAX_BYTES)
-        return error_set(ret_why, -EINVAL, "the URL is longer than %d bytes", JOB_URL_MAX_BYTES);
-    u->url = strdup(url);
-    if (!u->url ||
-            asprintf(&u->origin, "%s://%s:%u", u->https ? "https" : "http", host, u->port) < 0) {
-        u->origin = NULL;
+    u->origin = malloc(most);
+    u->url = malloc(most + strlen(path) + (query ? 1 + strlen(query) : 0));
+    if (!u->origin || !u->url)
         return error_set(ret_why, -ENOMEM, "out of memory");
-    }
+    address_write_port(u->port, url_write_host(u, u->origin));
+    p = url_write_host(u, u->url);
+    if (u->port != port_of_scheme(u))
+        p = address_write_port(u->port, p);
+    p = stpcpy(p, path);
+    if (query && *query)
+        p = stpcpy(stpcpy(p, "?"), query);
+    if (p - u->url > JOB_URL_MAX_BYTES)
+        return error_set(ret_why, -EINVAL, "the URL is longer than %d bytes", JOB_URL_MAX_BYTES);
     return 0;
 }
 

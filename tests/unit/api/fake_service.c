@@ -109,19 +109,21 @@ struct service_rules *service_rules_unref(struct service_rules *r)
     return NULL;
 }
 
-int service_vet(const struct service_rules *r, struct request_spec *request, struct error *ret_why)
+int service_vet(const struct service_rules *r, const char *url, struct request_spec *request,
+        struct error *ret_why)
 {
-    size_t n = strcspn(request->url, "/"), host = 0;
+    size_t n = strcspn(url, "/"), host = 0;
 
     (void)r;
-    if (strncmp(request->url, "http://", 7) == 0 || strncmp(request->url, "https://", 8) == 0)
+    if (strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0)
         host = n + 2;
-    if (host == 0 || !request->url[host])
+    if (host == 0 || !url[host])
         return error_set(ret_why, -EINVAL, "must be an http or https URL");
-    if (strncmp(request->url + host, "10.", 3) == 0)
+    if (strncmp(url + host, "10.", 3) == 0)
         return error_set(ret_why, -EACCES, "10.0.0.0/8 is private");
-    request->origin = strndup(request->url, host + strcspn(request->url + host, "/"));
-    return request->origin ? 0 : -ENOMEM;
+    request->url = strdup(url);
+    request->origin = strndup(url, host + strcspn(url + host, "/"));
+    return request->url && request->origin ? 0 : -ENOMEM;
 }
 
 static struct fake_job *fake_find(struct service *s, struct uuid7 id)

@@ -371,9 +371,9 @@ static void what_is_no_json_is_told_by_line_and_column(void **state)
     deep[33] = 0;
     assert_int_equal(bad_job(state, deep, got, sizeof(got)), -EBADMSG);
     assert_non_null(strstr(got, "nested deeper"));
-    /* Brackets in strings are no depth. */
+    /* Brackets in strings are no depth, not behind an escaped quote either. */
     strcpy(deep,
-            "{\"kind\":\"delivery\",\"name\":\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[\"}");
+            "{\"kind\":\"delivery\",\"name\":\"\\\\\\\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[\"}");
     {
         struct job_spec s = good_job(state, deep);
 

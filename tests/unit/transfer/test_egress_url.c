@@ -40,6 +40,24 @@ static const struct {
     { "http://[0:0:0:0:0:0:0:1]/", "http://[::1]/", "http://[::1]:80", "::1", true },
     { "http://[::FFFF:1.2.3.4]/", "http://[::ffff:1.2.3.4]/", "http://[::ffff:1.2.3.4]:80",
             "::ffff:1.2.3.4", true },
+    { "http://a#f", "http://a/", "http://a:80", "a", false },
+    { "http://a/#", "http://a/", "http://a:80", "a", false },
+    { "http://a?#f", "http://a/", "http://a:80", "a", false },
+    { "http://a/?", "http://a/", "http://a:80", "a", false },
+    { "http://a?q#f?g", "http://a/?q", "http://a:80", "a", false },
+    { "http://a/b?c?d=/../e", "http://a/b?c?d=/../e", "http://a:80", "a", false },
+    { "http://a/..", "http://a/", "http://a:80", "a", false },
+    { "http://a/b/./c/..", "http://a/b/", "http://a:80", "a", false },
+    { "http://a//b;c@d", "http://a//b;c@d", "http://a:80", "a", false },
+    { "HTTPS://A.B.:8443?Q#F", "https://a.b.:8443/?Q", "https://a.b.:8443", "a.b.", false },
+    { "https://a:000443#f", "https://a/", "https://a:443", "a", false },
+    { "https://a:00444/", "https://a:444/", "https://a:444", "a", false },
+    { "http://%41.b/%41", "http://a.b/%41", "http://a.b:80", "a.b", false },
+    { "http://01.2.3.4/", "http://1.2.3.4/", "http://1.2.3.4:80", "1.2.3.4", true },
+    { "https://[2001:DB8::0:1]:443/a#f", "https://[2001:db8::1]/a", "https://[2001:db8::1]:443",
+            "2001:db8::1", true },
+    { "http://[::]:8080#f", "http://[::]:8080/", "http://[::]:8080", "::", true },
+    { "http://[::1]?q", "http://[::1]/?q", "http://[::1]:80", "::1", true },
 };
 
 static const char *const refused[] = {
@@ -149,6 +167,35 @@ static void test_refused_urls_have_a_reason(void **state)
     }
 }
 
+static void test_reasons_say_what_is_wrong(void **state)
+{
+    static const struct {
+        const char *text, *why;
+    } reasons[] = {
+        { "ftp://a/", "the URL does not begin with http:// or https://" },
+        { "http:///x", "the URL has no host" },
+        { "http://:80/", "the URL has no host" },
+        { "http://a@b/", "the URL has user information: send an Authorization header instead" },
+        { "http://a b/", "the URL has a space, a control character or a backslash in it" },
+        { "http://a/\xc3\xa9", "the URL has a byte that is not ASCII: encode it (%C3%A9, xn--…)" },
+        { "http://A..b/", "\"a..b\" is not a host name" },
+        { "http://.A/", "\".a\" is not a host name" },
+        { "http://A~b/", "\"a~b\" is not a host name" },
+        { "http://A.1/", "\"a.1\" is neither a host name nor an address" },
+        { "http://a:0/", "port 0 is not between 1 and 65535" },
+        { "http://[fe80::1%25eth0]/", "the address in the URL has a zone" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++) {
+        struct egress_url u = { 0 };
+        struct error why = { "" };
+
+        assert_int_equal(egress_url_parse(reasons[i].text, &u, &why), -EINVAL);
+        assert_string_equal(why.text, reasons[i].why);
+    }
+}
+
 static void test_length_is_limited(void **state)
 {
     static char text[9000];
@@ -200,6 +247,7 @@ int main(void)
         cmocka_unit_test(test_accepted_urls_have_one_spelling),
         cmocka_unit_test(test_what_is_accepted_is_a_target),
         cmocka_unit_test(test_refused_urls_have_a_reason),
+        cmocka_unit_test(test_reasons_say_what_is_wrong),
         cmocka_unit_test(test_length_is_limited),
         cmocka_unit_test(test_targets_are_strict),
         cmocka_unit_test(test_local_names),
