@@ -4,9 +4,8 @@
 #include <string.h>
 
 #include "daemon/store/sqlite_page.h"
-#include "daemon/store/sqlite_purge.h"
-#include "tests/unit/store/driver.h"
 #include "tests/unit/store/old_schema.h"
+#include "tests/unit/store/purging.h"
 
 #define NOW_US   1800000000000000
 #define SITE     "http://a.example:80"
@@ -164,12 +163,8 @@ static void add_ended(sqlite3 *db, int64_t key, int64_t finished_us)
 
 static void assert_goes(struct sqlite *d, int64_t max_ended, const int *order, size_t n)
 {
-    struct store_limits limits = { 0, max_ended, INT64_MAX };
-    struct purge_slice slice;
+    struct purge_slice slice = purge(d, (struct store_limits){ 0, max_ended, INT64_MAX });
 
-    assert_int_equal(sqlite_begin(d), 0);
-    assert_int_equal(purge_run_slice(d, &limits, &slice), 0);
-    assert_int_equal(sqlite_commit(d), 0);
     assert_int_equal(slice.n, n);
     for (size_t i = 0; i < n; i++)
         assert_int_equal(slice.ids[i].key, OLD_KEY + order[i]);
@@ -193,11 +188,8 @@ static void old_ended_jobs_go_in_the_order_of_their_finish(void **state)
     end_job(d, new, JOB_SUCCEEDED, 0);
     assert_goes(d, 4, order, 3);
     assert_goes(d, 1, order + 3, 3);
-    assert_int_equal(sqlite_begin(d), 0);
-    assert_int_equal(purge_run_slice(d, &(struct store_limits){ INT64_MAX, 0, 0 }, &slice), 0);
-    assert_int_equal(sqlite_commit(d), 0);
-    assert_int_equal(slice.n, 1);
-    assert_int_equal(slice.ids[0].key, new->id.key);
+    slice = purge(d, all_due);
+    assert_gone(&slice, &new, 1);
     sqlite_close(d);
     job_unref(new);
 }
