@@ -1,6 +1,7 @@
 /* The list of ended jobs, by which retention goes: their order, its rows, and what stays in it. */
 #include <errno.h>
 #include <sqlite3.h>
+#include <stdio.h>
 
 #include "daemon/base/cleanup.h"
 #include "tests/unit/store/purging.h"
@@ -88,7 +89,8 @@ static void a_slice_ends_anywhere(void **state)
     end_together(d, j, n / 2 + 1, 10);
     end_together(d, j + n / 2 + 1, n - n / 2 - 1, 1000);
     for (int64_t at_once = 1; gone < n; at_once += 20) {
-        slice = purge(d, (struct store_limits){ 0, (int64_t)(n - gone) - at_once, INT64_MAX });
+        slice = purge_slice(
+                d, (struct store_limits){ 0, (int64_t)(n - gone) - at_once, INT64_MAX });
         assert_true(slice.n > 0 && slice.n <= (size_t)at_once);
         assert_gone(&slice, j + gone, slice.n);
         gone += slice.n;
@@ -130,7 +132,7 @@ static void what_has_to_stay_hides_nothing(void **state)
     assert_gone(&slice, (struct job *[]){ j[0], j[2], j[4] }, 3);
     assert_int_equal(slice.oldest_us, 11);
     assert_true(is_there(d, j[1]) && is_there(d, j[3]));
-    slice = purge(d, all_due);
+    slice = purge_slice(d, all_due);
     assert_int_equal(slice.n, 0);
     assert_false(slice.more);
     assert_int_equal(slice.oldest_us, 11);
@@ -167,6 +169,24 @@ static void a_look_at_what_is_not_due_reads_one_job(void **state)
         job_unref(j[i]);
 }
 
+/* Such a file can't be trusted. */
+static void a_row_that_is_no_list_is_damage(void **state)
+{
+    static const char *const rows[] = { "x'3030'", "CAST('00000000000000G0' AS BLOB)" };
+    struct sqlite *d = open_database(*state);
+    struct purge_slice slice;
+    char sql[100];
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        snprintf(sql, sizeof(sql), "INSERT OR REPLACE INTO ended VALUES(1, %s)", rows[i]);
+        run_sql(d, sql);
+        assert_int_equal(sqlite_begin(d), 0);
+        assert_int_equal(purge_run_slice(d, &nothing_due, &slice), -EBADMSG);
+        sqlite_rollback(d);
+    }
+    sqlite_close(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +195,7 @@ int main(void)
         SAMPLE_TEST(a_slice_ends_anywhere),
         SAMPLE_TEST(what_has_to_stay_hides_nothing),
         SAMPLE_TEST(a_look_at_what_is_not_due_reads_one_job),
+        SAMPLE_TEST(a_row_that_is_no_list_is_damage),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
