@@ -20,11 +20,15 @@ int ended_add(struct sqlite *d, int64_t key)
 int ended_write(struct sqlite *d)
 {
     struct row r = statement_start(d, INSERT_ENDED);
+    int rc;
 
     if (d->ended_keys.n == 0)
         return 0;
     row_put_blob(&r, d->ended_keys.data, d->ended_keys.n);
-    return statement_run(&r);
+    rc = statement_run(&r);
+    if (rc == 0)
+        d->ended_keys.n = 0;
+    return rc;
 }
 
 void ended_row_done(struct ended_row *r)

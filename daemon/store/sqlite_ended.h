@@ -14,9 +14,9 @@ struct sqlite;
 
 #define ENDED_DIGITS 16 /* of each key, in hexadecimal: what SQL can make, too */
 
-/* Puts a job that ended at the end of the list; it is in the database with ended_write(). */
+/* Puts a job that ended at the end of the list, with the next ended_write(). */
 int ended_add(struct sqlite *d, int64_t key);
-/* What the running transaction added; the last thing before it is committed. */
+/* Writes what the running transaction has added: before it is committed, or the list is read. */
 int ended_write(struct sqlite *d);
 
 /* A row of the list. `{0}` is before the first one. */

@@ -336,7 +336,9 @@ int purge_run_slice(struct sqlite *d, const struct store_limits *limits, struct 
     ret->n = 0;
     ret->more = false;
     ret->oldest_us = 0;
-    rc = purge_list(&w);
+    rc = ended_write(d);
+    if (rc == 0)
+        rc = purge_list(&w);
     if (rc == 0)
         rc = purge_shrink(d, ret->n < PURGE_SLICE / 2, &free_left);
     ret->more = ret->more || free_left;

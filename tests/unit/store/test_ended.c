@@ -151,6 +151,37 @@ static void what_has_to_stay_hides_nothing(void **state)
         job_unref(j[i]);
 }
 
+/* A slice sees what ended in its own transaction before it, and what ends after it is listed too. */
+static void a_slice_among_others_sees_all_before_it(void **state)
+{
+    struct sqlite *d = open_database(*state);
+    struct job *j[3] = { sample_fetch(), sample_fetch(), sample_fetch() };
+    struct sample_step steps[3];
+    struct purge_slice slice;
+
+    write_jobs(d, j, 3);
+    assert_int_equal(sqlite_begin(d), 0);
+    for (int i = 0; i < 3; i++) {
+        sample_step_init(&steps[i], j[i], JOB_SUCCEEDED, NULL);
+        steps[i].checkpoint.finished_us = 10 + i;
+        assert_int_equal(sqlite_write_checkpoint(d, &steps[i].checkpoint), 0);
+        if (i == 1)
+            assert_int_equal(
+                    purge_run_slice(d, &(struct store_limits){ 11, 9, 1 << 30 }, &slice), 0);
+    }
+    assert_int_equal(sqlite_commit(d), 0);
+    assert_gone(&slice, j, 1);
+    assert_int_equal(slice.oldest_us, 11);
+    slice = purge(d, all_due);
+    assert_gone(&slice, j + 1, 2);
+    assert_int_equal(all_rows(d), 0);
+    sqlite_close(d);
+    for (int i = 0; i < 3; i++) {
+        sample_step_apply(&steps[i]);
+        job_unref(j[i]);
+    }
+}
+
 static void a_look_at_what_is_not_due_reads_one_job(void **state)
 {
     struct sqlite *d = open_database(*state);
@@ -194,6 +225,7 @@ int main(void)
         SAMPLE_TEST(what_is_rolled_back_has_not_ended),
         SAMPLE_TEST(a_slice_ends_anywhere),
         SAMPLE_TEST(what_has_to_stay_hides_nothing),
+        SAMPLE_TEST(a_slice_among_others_sees_all_before_it),
         SAMPLE_TEST(a_look_at_what_is_not_due_reads_one_job),
         SAMPLE_TEST(a_row_that_is_no_list_is_damage),
     };
