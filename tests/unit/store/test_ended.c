@@ -172,6 +172,7 @@ static void a_slice_among_others_sees_all_before_it(void **state)
     assert_int_equal(sqlite_commit(d), 0);
     assert_gone(&slice, j, 1);
     assert_int_equal(slice.oldest_us, 11);
+    assert_int_equal(number(d, "SELECT sum(length(keys)) FROM ended"), 2 * 16);
     slice = purge(d, all_due);
     assert_gone(&slice, j + 1, 2);
     assert_int_equal(all_rows(d), 0);
