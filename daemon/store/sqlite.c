@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "daemon/base/cleanup.h"
+#include "daemon/store/sqlite_ended.h"
 #include "daemon/store/sqlite_loading.h"
 #include "daemon/store/sqlite_purge.h"
 #include "daemon/store/sqlite_schema.h"
@@ -232,6 +233,7 @@ struct sqlite *sqlite_close(struct sqlite *d)
     loading_done(d);
     buf_done(&d->scratch);
     buf_done(&d->dropped_files);
+    buf_done(&d->ended_keys);
     free(d);
     return NULL;
 }
@@ -243,7 +245,7 @@ int64_t sqlite_last_key(const struct sqlite *d)
 
 static void sqlite_forget_changes(struct sqlite *d)
 {
-    d->dropped_files.n = 0;
+    d->dropped_files.n = d->ended_keys.n = 0;
     d->ended_change = d->file_bytes_change = 0;
 }
 
@@ -267,8 +269,10 @@ void sqlite_rollback(struct sqlite *d)
 int sqlite_commit(struct sqlite *d)
 {
     struct row r = statement_start(d, COMMIT_GROUP);
-    int rc = statement_run(&r);
+    int rc = ended_write(d);
 
+    if (rc == 0)
+        rc = statement_run(&r);
     if (rc == 0) {
         d->ended += d->ended_change;
         d->file_bytes += d->file_bytes_change;

@@ -17,6 +17,7 @@
 
 #include "daemon/base/buf.h"
 #include "daemon/base/cleanup.h"
+#include "daemon/store/sqlite_ended.h"
 #include "daemon/store/sqlite_schema.h"
 #include "daemon/store/sqlite_statement.h"
 
@@ -199,6 +200,91 @@ static int check_files(struct check *c, sqlite3 *db, int bodies_fd)
     return code == SQLITE_DONE ? 0 : sqlite_error(code);
 }
 
+static int check_listed_row(struct check *c, sqlite3_stmt *st, struct buf *ret_keys)
+{
+    const char *digits = sqlite3_column_blob(st, 1);
+    int rc = 0, n = sqlite3_column_bytes(st, 1);
+    bool sound = digits && n % ENDED_DIGITS == 0;
+
+    for (int at = 0; rc == 0 && sound && at < n; at += ENDED_DIGITS) {
+        int64_t key = 0;
+
+        sound = ended_parse(digits + at, &key) == 0;
+        if (sound)
+            rc = buf_append(ret_keys, &key, sizeof(key));
+    }
+    if (!sound)
+        check_fault(c, "row %lld of the ended jobs: no list of keys",
+                (long long)sqlite3_column_int64(st, 0));
+    return rc;
+}
+
+static int check_listed(struct check *c, sqlite3 *db, struct buf *ret_keys)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = 0, code = sqlite3_prepare_v2(db, "SELECT id, keys FROM ended", -1, &st, NULL);
+
+    while (rc == 0 && (code == SQLITE_OK || code == SQLITE_ROW)) {
+        code = sqlite3_step(st);
+        if (code == SQLITE_ROW)
+            rc = check_listed_row(c, st, ret_keys);
+    }
+    sqlite3_finalize(st);
+    return rc < 0 ? rc : sqlite_error(code);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void check_not_ended(struct check *c, int64_t key)
+{
+    check_fault(c, "job %lld: listed as ended, but has not", (long long)key);
+}
+
+/* Compares what is listed, in the order of keys, to the next one of `done`. Returns what comes behind that. */
+static size_t check_next_ended(
+        struct check *c, const int64_t *listed, size_t n, size_t at, int64_t key)
+{
+    for (; at < n && listed[at] < key; at++)
+        check_not_ended(c, listed[at]);
+    if (at == n || listed[at] != key) {
+        check_fault(c, "job %lld: ended, but not listed as that", (long long)key);
+        return at;
+    }
+    for (at++; at < n && listed[at] == key; at++)
+        check_fault(c, "job %lld: listed as ended twice", (long long)key);
+    return at;
+}
+
+/* Each ended job is in the list of them once. SQL would read a row of it anew for each of its keys. */
+static int check_ended(struct check *c, sqlite3 *db)
+{
+    struct buf keys CLEANUP(buf_done) = { 0 };
+    sqlite3_stmt *st = NULL;
+    int64_t *listed;
+    size_t n, at = 0;
+    int code, rc = check_listed(c, db, &keys);
+
+    if (rc < 0)
+        return rc;
+    listed = (int64_t *)(void *)keys.data;
+    n = keys.n / sizeof(*listed);
+    if (n > 0)
+        qsort(listed, n, sizeof(*listed), compare_keys);
+    code = sqlite3_prepare_v2(db, "SELECT key FROM done ORDER BY key", -1, &st, NULL);
+    if (code == SQLITE_OK)
+        while ((code = sqlite3_step(st)) == SQLITE_ROW)
+            at = check_next_ended(c, listed, n, at, sqlite3_column_int64(st, 0));
+    for (; code == SQLITE_DONE && at < n; at++)
+        check_not_ended(c, listed[at]);
+    sqlite3_finalize(st);
+    return sqlite_error(code);
+}
+
 /* What this version's rules say; an older version's database has not the columns for them. */
 static int check_rows(struct check *c, sqlite3 *db, int bodies_fd)
 {
@@ -206,6 +292,8 @@ static int check_rows(struct check *c, sqlite3 *db, int bodies_fd)
 
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(check_rules); i++)
         rc = check_texts(c, db, check_rules[i], NULL);
+    if (rc == 0)
+        rc = check_ended(c, db);
     if (rc == 0)
         rc = check_files(c, db, bodies_fd);
     return rc;

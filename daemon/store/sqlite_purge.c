@@ -9,8 +9,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "daemon/base/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/model/batch.h"
+#include "daemon/store/sqlite_ended.h"
 #include "daemon/store/sqlite_statement.h"
 #include "daemon/store/store.h"
 
@@ -63,30 +65,25 @@ struct purged {
     enum job_state state;
 };
 
-/* The earliest ones, `*n` at most. */
-static int purge_find(struct sqlite *d, struct purged *found, size_t *n)
+/* 0: there is no such job any more. */
+static int purge_find(struct sqlite *d, int64_t key, struct purged *ret)
 {
-    struct row r CLEANUP_ROW = statement_start(d, LIST_EARLIEST);
-    size_t max = *n;
+    struct row r CLEANUP_ROW = statement_start(d, SELECT_ENDED);
+    int64_t started_us;
     int rc;
 
-    *n = 0;
-    row_put_int(&r, (int64_t)max);
-    while ((rc = statement_next(&r)) > 0) {
-        struct purged *p = &found[(*n)++];
-        int64_t started_us;
-
-        p->key = row_take_int(&r);
-        p->finished_us = row_take_int(&r);
-        p->state = (enum job_state)row_take_enum(&r, JOB_RUNNING);
-        started_us = row_take_int(&r);
-        p->batch_key = row_take_int(&r);
-        p->tail = row_take_int(&r);
-        p->work_us = started_us > 0 ? p->finished_us - started_us : 0;
-        if (r.rc < 0)
-            return r.rc;
-    }
-    return rc;
+    row_put_int(&r, key);
+    rc = statement_next(&r);
+    if (rc <= 0)
+        return rc;
+    ret->key = key;
+    ret->finished_us = row_take_int(&r);
+    ret->state = (enum job_state)row_take_enum(&r, JOB_RUNNING);
+    started_us = row_take_int(&r);
+    ret->batch_key = row_take_int(&r);
+    ret->tail = row_take_int(&r);
+    ret->work_us = started_us > 0 ? ret->finished_us - started_us : 0;
+    return r.rc < 0 ? r.rc : 1;
 }
 
 /* 1: it is beyond the limits. */
@@ -202,7 +199,6 @@ static int purge_job(struct sqlite *d, const struct purged *p, size_t *files)
         rc = purge_delete(d, DELETE_DONE, p->key);
     if (rc == 0)
         rc = purge_delete(d, DELETE_JOB, p->key);
-    d->ended_change--;
     return rc < 0 ? rc : 1;
 }
 
@@ -235,71 +231,115 @@ static int purge_shrink(struct sqlite *d, bool at_once, bool *ret_more)
     return rc;
 }
 
-static int purge_found(struct sqlite *d, const struct store_limits *limits,
-        const struct purged *found, size_t n, struct purge_slice *ret)
+/* A walk along the list of ended jobs, up to the first one that is not due or one too many. */
+struct purge_walk {
+    struct sqlite *driver;
+    const struct store_limits *limits;
+    struct purge_slice *slice;
+    int64_t until_us;
+    size_t files; /* of the jobs that went */
+    bool stopped;
+};
+
+/* Those that have to stay do not end a slice: what is behind them could not be reached then. */
+static bool purge_is_enough(const struct purge_walk *w)
 {
-    int64_t until_us = clock_mono_us() + SLICE_US;
-    size_t files = 0;
+    return w->slice->n == PURGE_SLICE || w->files >= SLICE_FILES ||
+           (w->slice->n > 0 && clock_mono_us() >= w->until_us);
+}
 
-    for (size_t i = 0; i < n; i++) {
-        int rc;
+/* 1: it was removed. */
+static int purge_try(struct purge_walk *w, const struct purged *p)
+{
+    int rc = purge_due(w->driver, w->limits, p->finished_us);
 
-        if (i > 0 && (files >= SLICE_FILES || clock_mono_us() >= until_us))
-            return 0;
-        rc = purge_due(d, limits, found[i].finished_us);
-        if (rc <= 0)
-            return rc;
-        rc = purge_job(d, &found[i], &files);
+    if (rc > 0 && !purge_is_enough(w))
+        return purge_job(w->driver, p, &w->files);
+    w->stopped = true;
+    w->slice->more = rc > 0 && w->slice->n > 0;
+    return rc < 0 ? rc : 0;
+}
+
+/* 1: it is in the list no more. */
+static int purge_next(struct purge_walk *w, int64_t key)
+{
+    struct purge_slice *s = w->slice;
+    struct purged p;
+    int rc = purge_find(w->driver, key, &p);
+
+    if (rc <= 0)
+        return rc < 0 ? rc : 1;
+    rc = purge_try(w, &p);
+    if (rc > 0)
+        s->ids[s->n++] = (struct uuid7){ key, p.tail };
+    else if (rc == 0 && s->oldest_us == 0)
+        s->oldest_us = p.finished_us;
+    return rc;
+}
+
+/* What stays moves to the front, and is the row from then on. */
+static int purge_row(struct purge_walk *w, struct ended_row *row)
+{
+    size_t n = row->keys.n, at = 0, kept = 0;
+    char *keys = row->keys.data;
+
+    for (; at < n && !w->stopped; at += ENDED_DIGITS) {
+        int64_t key = 0;
+        int rc = ended_parse(keys + at, &key);
+
+        if (rc == 0)
+            rc = purge_next(w, key);
         if (rc < 0)
             return rc;
-        if (rc > 0)
-            ret->ids[ret->n++] = (struct uuid7){ found[i].key, found[i].tail };
+        if (rc > 0) {
+            w->driver->ended_change--;
+            continue;
+        }
+        memmove(keys + kept, keys + at, ENDED_DIGITS);
+        kept += ENDED_DIGITS;
     }
-    return 0;
+    if (kept == at)
+        return 0;
+    memmove(keys + kept, keys + at, n - at);
+    row->keys.n = kept + n - at;
+    return ended_update(w->driver, row);
 }
 
-/* 1: the next one is due. *ret_us: when it finished; 0: there is none. */
-static int purge_look(struct sqlite *d, const struct store_limits *limits, int64_t *ret_us)
+/* Most walks find that nothing is due: they look at one job. */
+static int purge_list(struct purge_walk *w)
 {
-    struct purged next;
-    size_t n = 1;
-    int rc = purge_find(d, &next, &n);
+    struct ended_row row CLEANUP(ended_row_done) = { 0 };
+    int rc = 1;
 
-    *ret_us = 0;
-    if (rc < 0 || n == 0)
-        return rc;
-    *ret_us = next.finished_us;
-    return purge_due(d, limits, next.finished_us);
-}
+    while (rc > 0 && !w->stopped) {
+        rc = ended_next(w->driver, &row);
+        if (rc > 0) {
+            int done = purge_row(w, &row);
 
-static int purge_remove(
-        struct sqlite *d, const struct store_limits *limits, struct purge_slice *ret)
-{
-    struct purged found[PURGE_SLICE];
-    size_t n = PURGE_SLICE;
-    int rc = purge_find(d, found, &n);
-
-    if (rc == 0)
-        rc = purge_found(d, limits, found, n, ret);
-    if (rc == 0)
-        rc = purge_look(d, limits, &ret->oldest_us);
-    if (rc >= 0)
-        ret->more = rc > 0 && ret->n > 0;
-    return rc;
+            rc = done < 0 ? done : 1;
+        }
+    }
+    return rc < 0 ? rc : 0;
 }
 
 int purge_run_slice(struct sqlite *d, const struct store_limits *limits, struct purge_slice *ret)
 {
+    struct purge_walk w = {
+        .driver = d,
+        .limits = limits,
+        .slice = ret,
+        .until_us = clock_mono_us() + SLICE_US,
+    };
     bool free_left = false;
     int rc;
 
     ret->n = 0;
     ret->more = false;
-    /* Most looks find that nothing is due: they read one row. */
-    rc = purge_look(d, limits, &ret->oldest_us);
-    if (rc > 0)
-        rc = purge_remove(d, limits, ret);
-    if (rc >= 0)
+    ret->oldest_us = 0;
+    rc = ended_write(d);
+    if (rc == 0)
+        rc = purge_list(&w);
+    if (rc == 0)
         rc = purge_shrink(d, ret->n < PURGE_SLICE / 2, &free_left);
     ret->more = ret->more || free_left;
     return rc;

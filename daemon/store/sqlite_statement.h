@@ -18,6 +18,7 @@ enum statement {
     INSERT_LABEL,
     INSERT_LIVE,
     INSERT_DONE,
+    INSERT_ENDED,
     INSERT_ATTEMPTS,
     INSERT_ANSWER,
     UPDATE_LIVE,
@@ -89,7 +90,10 @@ enum statement {
     PAGE_SIZE,
     FREE_COUNT,
     GIVE_PAGES_BACK,
-    LIST_EARLIEST,
+    NEXT_ENDED,
+    UPDATE_ENDED,
+    DELETE_ENDED,
+    SELECT_ENDED,
     LIST_FILES,
     FIND_OTHER_MEMBER,
     NOTE_REMOVED,
@@ -131,7 +135,8 @@ struct sqlite {
     struct buf scratch;  /* what a statement of now borrows */
     struct buf
             dropped_files; /* names, each with its NUL, that no row has once this transaction is committed */
-    int64_t ended, ended_change;           /* ended jobs; what this transaction makes of them */
+    struct buf ended_keys; /* what this transaction puts at the end of the list of ended jobs */
+    int64_t ended, ended_change; /* keys in that list; what this transaction makes of them */
     int64_t file_bytes, file_bytes_change; /* of the body files; the same */
     int wal_pages;
     int64_t last_key;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/store/attempts.h"
+#include "daemon/store/sqlite_ended.h"
 #include "daemon/store/sqlite_statement.h"
 
 _Static_assert(BATCH_LOADING < 2 && BATCH_RUNNING < 2 && BATCH_SUCCEEDED >= 2, "index batch_live");
@@ -273,8 +274,7 @@ static int write_ended(struct sqlite *d, const struct checkpoint *c)
     row_put_blob(&r, c->n_attempts ? d->scratch.data : NULL, d->scratch.n);
     put_progress(&r, c);
     rc = statement_run(&r);
-    d->ended_change += rc == 0;
-    return rc;
+    return rc < 0 ? rc : ended_add(d, c->job->id.key);
 }
 
 /* 1: it is. Looked at first, because changing it opens all its indexes, and most are in memory. */

@@ -192,19 +192,21 @@ CO_SUSPENDS int store_set_clock_offset(struct store *s, int64_t offset_us);
 
 struct store_limits {
     int64_t finished_before_us; /* ended jobs that finished earlier go */
-    int64_t max_ended;          /* more ended jobs than that: the earliest go */
+    int64_t max_ended;          /* more ended jobs than that: those that ended first go */
     int64_t max_bytes;          /* of the database and the body files in use; the same */
 };
 struct store_purge {
     struct uuid7 *ids; /* owned: jobs that were removed */
     size_t n;
     bool more;         /* another slice is due at once */
-    int64_t oldest_us; /* finish of the earliest one left; 0: none */
+    int64_t oldest_us; /* finish of the first one left; 0: none */
 };
 void store_purge_done(struct store_purge *p);
 /*
  * Suspends. Removes a slice (a few milliseconds) of the ended jobs that are beyond the limits, with
- * their bodies, labels and attempts; a batch goes with the last of its jobs.
+ * their bodies, labels and attempts; a batch goes with the last of its jobs. They go in the order in
+ * which they ended, which is that of their finish but for steps of the clock: then one that finished
+ * earlier may have to wait for one that ended before it.
  */
 CO_SUSPENDS int store_purge(
         struct store *s, const struct store_limits *limits, struct store_purge *ret);

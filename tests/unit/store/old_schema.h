@@ -1,4 +1,4 @@
-/* The schema as version 1 of it was written, and what made version 2 of it. Never changes. */
+/* The schema as version 1 of it was written, and what made versions 2 to 4 of it. Never changes. */
 #pragma once
 
 static const char schema_1_sql[] =
@@ -51,3 +51,24 @@ static const char schema_1_sql[] =
 
 static const char schema_2_sql[] =
         "ALTER TABLE job ADD COLUMN executor INTEGER NOT NULL DEFAULT 0;";
+
+/* Of an empty store: what is alive is not made paged out. */
+static const char schema_3_sql[] =
+        "ALTER TABLE live ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;"
+        "CREATE TABLE paged( key INTEGER PRIMARY KEY, lane INTEGER NOT NULL, priority INTEGER"
+        " NOT NULL, held INTEGER NOT NULL, due_us INTEGER NOT NULL, ends_us INTEGER NOT NULL,"
+        " at_us INTEGER NOT NULL) STRICT;"
+        "CREATE INDEX paged_lane ON paged(lane, priority DESC, due_us) WHERE held=0;"
+        "CREATE INDEX paged_ends ON paged(ends_us) WHERE ends_us>0;"
+        "CREATE TABLE idempotency( job_key INTEGER PRIMARY KEY, tail INTEGER NOT NULL, key "
+        "BLOB NOT NULL, fingerprint BLOB NOT NULL) STRICT;"
+        "CREATE UNIQUE INDEX idempotency_key ON idempotency(key);"
+        "CREATE TABLE meta( name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT "
+        "ROWID;";
+
+static const char schema_4_sql[] =
+        "CREATE INDEX done_age ON done(finished_us);"
+        "ALTER TABLE batch ADD COLUMN removed_succeeded INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE batch ADD COLUMN removed_failed INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE batch ADD COLUMN removed_cancelled INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE batch ADD COLUMN removed_work_us INTEGER NOT NULL DEFAULT 0;";

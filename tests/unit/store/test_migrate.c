@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "daemon/store/sqlite_page.h"
-#include "tests/unit/store/driver.h"
 #include "tests/unit/store/old_schema.h"
+#include "tests/unit/store/purging.h"
 
 #define NOW_US   1800000000000000
 #define SITE     "http://a.example:80"
@@ -55,18 +55,25 @@ static void add_job(sqlite3 *db, const struct old_job *j)
     run_sql(db, sql);
 }
 
-static void write_old(const struct sample *s, int version)
+static sqlite3 *open_old(const struct sample *s, int version)
 {
+    static const char *const steps[] = { schema_1_sql, schema_2_sql, schema_3_sql, schema_4_sql };
     char text[100];
     sqlite3 *db;
 
     assert_int_equal(sqlite3_open(s->database, &db), SQLITE_OK);
     snprintf(text, sizeof(text), "PRAGMA application_id=%d; PRAGMA user_version=%d", 0x62616564,
             version);
-    run_sql(db, schema_1_sql);
-    if (version > 1)
-        run_sql(db, schema_2_sql);
+    for (int i = 0; i < version; i++)
+        run_sql(db, steps[i]);
     run_sql(db, text);
+    return db;
+}
+
+static void write_old(const struct sample *s, int version)
+{
+    sqlite3 *db = open_old(s, version);
+
     for (size_t i = 0; i < sizeof(old_jobs) / sizeof(old_jobs[0]); i++)
         add_job(db, &old_jobs[i]);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
@@ -185,12 +192,62 @@ static void answers_are_found_again(void **state)
     sqlite_close(d);
 }
 
+/* Keys as long as real ones are; what was finished at the same time goes in their order. */
+#define OLD_KEY (0x0655000000000000 + INT64_C(0xfedcba98))
+
+static void add_ended(sqlite3 *db, int64_t key, int64_t finished_us)
+{
+    struct old_job j = { .key = key, .kind = JOB_FETCH, .step = STEP_REQUEST };
+    char sql[300];
+
+    add_job(db, &j);
+    snprintf(sql, sizeof(sql),
+            "INSERT INTO done(key, finished_seq, finished_us, state, step, due_us)"
+            " VALUES(%lld, 0, %lld, 3, 0, 0); DELETE FROM live",
+            (long long)key, (long long)finished_us);
+    run_sql(db, sql);
+}
+
+static void assert_goes(struct sqlite *d, int64_t max_ended, const int *order, size_t n)
+{
+    struct purge_slice slice = purge(d, (struct store_limits){ 0, max_ended, INT64_MAX });
+
+    assert_int_equal(slice.n, n);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(slice.ids[i].key, OLD_KEY + order[i]);
+}
+
+/* And the old ones before the new ones. */
+static void old_ended_jobs_go_in_the_order_of_their_finish(void **state)
+{
+    static const int64_t finished_us[] = { 30, 10, 20, 20, 20, 5 };
+    static const int order[] = { 5, 1, 2, 3, 4, 0 };
+    struct job *new = sample_fetch();
+    struct sqlite *d;
+    struct purge_slice slice;
+    sqlite3 *db = open_old(*state, 4);
+
+    for (int i = 5; i >= 0; i--)
+        add_ended(db, OLD_KEY + i, finished_us[i]);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    d = open_database(*state);
+    write_jobs(d, &new, 1);
+    end_job(d, new, JOB_SUCCEEDED, 0);
+    assert_goes(d, 4, order, 3);
+    assert_goes(d, 1, order + 3, 3);
+    slice = purge(d, all_due);
+    assert_gone(&slice, &new, 1);
+    sqlite_close(d);
+    job_unref(new);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         SAMPLE_TEST(a_job_is_paged_out_by_it),
         SAMPLE_TEST(new_jobs_go_beside_the_old_ones),
         SAMPLE_TEST(answers_are_found_again),
+        SAMPLE_TEST(old_ended_jobs_go_in_the_order_of_their_finish),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
