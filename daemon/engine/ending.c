@@ -127,13 +127,11 @@ CO_SUSPENDS static int ending_page_in(struct engine *e, struct run *run, int64_t
         if (rc < 0)
             return rc;
         *from = page.next;
-        for (size_t i = 0; i < page.n && rc == 0; i++) {
-            rc = intake_adopt(e, page.jobs[i], &r);
-            if (rc == -EEXIST)
-                rc = 0;
-        }
-    } while (rc == 0 && page.n == 0 && page.next != 0);
-    return rc < 0 ? rc : page.n > 0;
+        /* One that memory refuses wakes the run later. */
+        for (size_t i = 0; i < page.n; i++)
+            (void)intake_adopt(e, page.jobs[i], &r);
+    } while (page.n == 0 && page.next != 0);
+    return page.n > 0;
 }
 
 /* Suspends. One round: 1 when something was ended, or was told to. */

@@ -6,27 +6,37 @@
 #include "daemon/engine/engine.h"
 #include "daemon/model/job.h"
 
+static struct record *intake_make_record(struct engine *e, struct job *job)
+{
+    struct record *r = record_new(e, job_ref(job));
+
+    if (!r) {
+        job_unref(job);
+        return NULL;
+    }
+    activation_prepare(r);
+    if (records_add(&e->records, r) == 0)
+        return r;
+    record_free(r);
+    return NULL;
+}
+
 int intake_adopt(struct engine *e, struct job *job, struct record **ret)
 {
-    struct record *r;
-    struct run *run;
+    struct record *r = records_find(&e->records, job->id);
+    struct run *run = job->batch.key ? runs_find(&e->runs, job->batch) : NULL;
 
-    r = records_find(&e->records, job->id);
     if (r) {
         r->job->paged_out = false; /* any more */
         return -EEXIST;
     }
-    r = record_new(e, job_ref(job));
+    r = intake_make_record(e, job);
     if (!r) {
-        job_unref(job);
+        postpone_job(e, job);
+        if (run)
+            run_miss(run, job);
         return -ENOMEM;
     }
-    activation_prepare(r);
-    if (records_add(&e->records, r) < 0) {
-        record_free(r);
-        return -ENOMEM;
-    }
-    run = job->batch.key ? runs_find(&e->runs, job->batch) : NULL;
     if (run)
         run_join(run, r);
     *ret = r;
@@ -38,11 +48,9 @@ void intake_let_in(struct engine *e, struct job *job)
     struct record *r;
     int rc = intake_adopt(e, job, &r);
 
-    if (rc == -EEXIST)
-        return;
     if (rc < 0)
-        postpone_job(e, job);
-    else if (r->run && r->run->cancelling)
+        return;
+    if (r->run && r->run->cancelling)
         co_condition_notify_all(
                 &r->run->changed); /* who cancels the batch looks for members again */
     else if (!e->stopping)

@@ -6,13 +6,11 @@ struct job;
 struct record;
 
 /*
- * A record of the job (of which it takes a reference), in its batch and in no queue. -ENOMEM,
- * -EEXIST: it has one, which knows better. A job stays in memory though the store was told that
- * it leaves when a cancel or its deadline comes meanwhile.
+ * A record of the job (of which it takes a reference), in its batch and in no queue. -EEXIST: it
+ * has one, which knows better. -ENOMEM: it is let in by itself as soon as there is memory. A job
+ * stays in memory though the store was told that it leaves when a cancel or its deadline comes
+ * meanwhile.
  */
 int intake_adopt(struct engine *e, struct job *job, struct record **ret);
-/*
- * The job is committed as being in memory: it goes on from here. What memory refuses now goes on
- * at the next start.
- */
+/* The job is committed as being in memory: it goes on from here. */
 void intake_let_in(struct engine *e, struct job *job);

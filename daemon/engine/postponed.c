@@ -19,11 +19,23 @@ static void postponed_records(struct postponed *p)
         activation_schedule(list_entry(list_pop(&now), struct record, postponed));
 }
 
+static struct run *postponed_run_of(struct engine *e, const struct job *j)
+{
+    return j->batch.key ? runs_find(&e->runs, j->batch) : NULL;
+}
+
+/* Their batches may have waited for them. */
 static void postponed_jobs(struct engine *e)
 {
-    struct job *next;
+    struct job *first = TAKE_PTR(e->postponed.jobs), *next;
+    struct run *run;
 
-    for (struct job *j = TAKE_PTR(e->postponed.jobs); j; j = next) {
+    for (struct job *j = first; j; j = j->next_postponed)
+        if ((run = postponed_run_of(e, j))) {
+            run_retry(run);
+            postpone_run(run);
+        }
+    for (struct job *j = first; j; j = next) {
         next = TAKE_PTR(j->next_postponed);
         intake_let_in(e, j);
         job_unref(j);
@@ -64,8 +76,8 @@ static void postponed_again(struct loop_timer *t)
         backlog_rearm(e);
     }
     postponed_records(p);
-    postponed_runs(p);
     postponed_jobs(e);
+    postponed_runs(p);
 }
 
 void postponed_init(struct postponed *p, struct loop *loop)

@@ -2,11 +2,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 
 #include "daemon/engine/record.h"
 
-#define RUN_HELD_LOW 16 /* fewer in memory, and more are brought in */
+#define RUN_HELD_LOW     16 /* fewer in memory, and more are brought in */
+#define RUN_NONE_MISSING UINT_MAX
 
 void runs_done(struct runs *rs)
 {
@@ -39,6 +41,7 @@ struct run *run_new(struct engine *e, struct runs *rs, const struct batch *b)
     list_init(&run->postponed);
     run->let_go = b->total - run_ended(b) - b->n_held;
     run->held_out = b->n_held > 0;
+    run->missing_from = RUN_NONE_MISSING;
     co_condition_init(&run->changed);
     if (table_add(&rs->by_key, &run->by_key, table_hash_int((uint64_t)b->id.key)) < 0) {
         free(run);
@@ -138,25 +141,51 @@ static void run_add_sums(struct batch *b, const struct checkpoint *c)
         b->finished_us = c->finished_us;
 }
 
+void run_miss(struct run *run, const struct job *j)
+{
+    if (run->missing_from > j->index)
+        run->missing_from = j->index;
+}
+
+void run_retry(struct run *run)
+{
+    run->missing_from = RUN_NONE_MISSING;
+}
+
+/* One that came by itself, to be cancelled, may be ahead of others. */
+static struct record *run_next(const struct run *run)
+{
+    struct record *r;
+
+    if (list_empty(&run->held))
+        return NULL;
+    r = list_entry(run->held.next, struct record, held);
+    if (r->job->index >= run->missing_from)
+        return NULL;
+    return run->held_out && r->job->index >= run->held_from ? NULL : r;
+}
+
 bool run_wants_held(const struct run *run, bool room)
 {
     if (!run->held_out || run->cancelling)
         return false;
-    if (room)
-        return run->n_held < RUN_HELD_LOW;
-    return run->n_held == 0 && run->let_go < run->batch.concurrency;
+    if (room && run->n_held < RUN_HELD_LOW)
+        return true;
+    return run->let_go < run->batch.concurrency && run->missing_from == RUN_NONE_MISSING &&
+           !run_next(run);
 }
 
 struct record *run_choose_successor(struct run *run)
 {
     struct batch *b = &run->posted;
+    struct record *r = run_next(run);
 
-    if (run->cancelling || b->concurrency == 0 || run->let_go >= b->concurrency ||
-            list_empty(&run->held))
+    if (!r || run->cancelling || b->concurrency == 0 || run->let_go >= b->concurrency)
         return NULL;
     run->let_go++;
     run->n_held--;
-    return list_entry(list_pop(&run->held), struct record, held);
+    list_remove(&r->held);
+    return r;
 }
 
 const struct batch *run_post_end(

@@ -26,6 +26,7 @@ struct run {
     bool held_out;         /* more that are held back may be paged out ... */
     int64_t held_from;     /* ... from this index on */
     bool paging_held;      /* they are being brought in */
+    unsigned missing_from; /* memory refuses a record to the member of this index, for now */
     unsigned let_go;       /* members that are neither held nor ended nor on their way to it */
     bool cancelling;       /* nobody is let go any more */
     bool ending_rest;      /* a task cancels the members, or is about to */
@@ -63,9 +64,13 @@ const struct batch *run_post_end(
         struct run *run, struct record *r, struct checkpoint *c, struct record **ret_successor);
 /* After the commit. */
 void run_end_member(struct run *run, struct record *r);
+/* Memory refused the member a record: nobody behind it is let go until run_retry(). */
+void run_miss(struct run *run, const struct job *j);
+/* Before those that memory refused are tried again. */
+void run_retry(struct run *run);
 /* Whether more of those that are held back should be brought in; without room: to go on at once. */
 bool run_wants_held(const struct run *run, bool room);
-/* Who else may go now; NULL: nobody in memory. It is let go by this. */
+/* Who else may go now, in the order of their index; NULL: nobody in memory. It is let go by this. */
 struct record *run_choose_successor(struct run *run);
 /* At the start, with all members joined: it may be over already. */
 void run_settle(struct run *run);

@@ -33,6 +33,7 @@ static void begin(struct batch_of_four *f, unsigned concurrency, enum batch_on_e
     *f = (struct batch_of_four){ 0 };
     f->run = run_new(NULL, &f->runs, &b);
     assert_non_null(f->run);
+    f->run->held_out = false; /* all are in memory */
     for (unsigned i = 0; i < MEMBERS; i++) {
         struct job_spec spec = { .kind = JOB_DELIVERY };
         struct job *job = job_new(&spec);
@@ -119,6 +120,65 @@ static void a_held_member_that_ends_lets_nobody_go(void **state)
     finish(&f);
 }
 
+static void take_out(struct batch_of_four *f, unsigned i)
+{
+    struct record *r = f->records[i];
+
+    list_remove(&r->held);
+    list_remove(&r->member);
+    f->run->n_held--;
+}
+
+/* A sequence keeps its order though memory refuses one of its members at first. */
+static void nobody_goes_before_one_that_memory_refused(void **state)
+{
+    struct batch_of_four f;
+
+    (void)state;
+    begin(&f, 1, ON_ERROR_CONTINUE);
+    take_out(&f, 2);
+    run_miss(f.run, f.records[2]->job);
+    run_miss(f.run, f.records[3]->job);
+    assert_int_equal(end(&f, 0, JOB_SUCCEEDED, false), 1);
+    assert_int_equal(end(&f, 1, JOB_SUCCEEDED, false), -1);
+    assert_null(run_choose_successor(f.run));
+    run_retry(f.run);
+    run_join(f.run, f.records[2]);
+    assert_ptr_equal(run_choose_successor(f.run), f.records[2]);
+    assert_null(run_choose_successor(f.run));
+    assert_int_equal(end(&f, 2, JOB_SUCCEEDED, false), 3);
+    assert_int_equal(end(&f, 3, JOB_SUCCEEDED, true), -1);
+    finish(&f);
+}
+
+/* One that was brought in by itself does not go before those that are still out. */
+static void nobody_goes_before_one_that_is_paged_out(void **state)
+{
+    struct batch_of_four f;
+
+    (void)state;
+    begin(&f, 1, ON_ERROR_CONTINUE);
+    take_out(&f, 1);
+    take_out(&f, 2);
+    f.run->held_out = true;
+    f.run->held_from = 1;
+    assert_false(run_wants_held(f.run, false));
+    assert_int_equal(end(&f, 0, JOB_SUCCEEDED, false), -1);
+    assert_true(run_wants_held(f.run, false));
+    f.run->held_from = 3;
+    run_join(f.run, f.records[1]);
+    run_join(f.run, f.records[2]);
+    assert_false(run_wants_held(f.run, false));
+    assert_ptr_equal(run_choose_successor(f.run), f.records[1]);
+    assert_int_equal(end(&f, 1, JOB_SUCCEEDED, false), 2);
+    assert_int_equal(end(&f, 2, JOB_SUCCEEDED, false), -1);
+    assert_true(run_wants_held(f.run, false));
+    f.run->held_out = false;
+    assert_ptr_equal(run_choose_successor(f.run), f.records[3]);
+    assert_int_equal(end(&f, 3, JOB_SUCCEEDED, true), -1);
+    finish(&f);
+}
+
 /* The successor is chosen before its predecessor is committed; it may be cancelled in between. */
 static void a_chosen_successor_that_is_cancelled_passes_its_turn_on(void **state)
 {
@@ -195,6 +255,8 @@ int main(void)
         cmocka_unit_test(a_gather_lets_everybody_go),
         cmocka_unit_test(a_sequence_lets_one_go_after_the_other),
         cmocka_unit_test(a_held_member_that_ends_lets_nobody_go),
+        cmocka_unit_test(nobody_goes_before_one_that_memory_refused),
+        cmocka_unit_test(nobody_goes_before_one_that_is_paged_out),
         cmocka_unit_test(a_chosen_successor_that_is_cancelled_passes_its_turn_on),
         cmocka_unit_test(on_error_cancel_lets_nobody_go_after_a_failure),
         cmocka_unit_test(a_batch_cancelled_by_request_says_so),
