@@ -1,5 +1,6 @@
 """kill -9 at random instants under mixed load: nothing is lost, nothing done is done again."""
 
+import pathlib
 import threading
 import time
 
@@ -23,8 +24,9 @@ class StoreCheck:
         self.bad = []
 
     def __call__(self):
-        if not self.there:
-            return
+        store = pathlib.Path(self.daemon.settings["store"]["directory"])
+        if not self.there or not (store / "baedal.db").exists():
+            return  # it died before it had made one
         self.times += 1
         ended = self.daemon.run("--check-store")
         if ended.returncode != 0:
