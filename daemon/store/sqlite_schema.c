@@ -35,7 +35,7 @@
  *
  * The steps of the migration: 2 adds executors; 3 adds paging, idempotency and meta, and makes each
  * job that has not ended one that is paged out; 4 adds what retention needs; 5 has the answers in the
- * order of their coming.
+ * order of their coming; 6 lists the ended jobs by transaction.
  */
 #define SCHEMA_PROGRESS                         \
     " state INTEGER NOT NULL,"                  \
@@ -56,6 +56,15 @@
     " body_bytes INTEGER NOT NULL DEFAULT 0,"   \
     " truncated INTEGER NOT NULL DEFAULT 0,"    \
     " body_type TEXT"
+
+/* `bytes` is NULL where there is no body; `file` is below bodies/, instead of data. */
+#define SCHEMA_ANSWER              \
+    " headers BLOB,"               \
+    " type TEXT,"                  \
+    " bytes INTEGER,"              \
+    " truncated INTEGER NOT NULL," \
+    " file TEXT,"                  \
+    " data BLOB"
 
 static const char schema_1[] =
         "CREATE TABLE job("
@@ -128,14 +137,7 @@ static const char schema_1[] =
         ") STRICT, WITHOUT ROWID;"
 
         "CREATE TABLE answer("
-        " key INTEGER PRIMARY KEY,"
-        " headers BLOB,"
-        " type TEXT,"
-        " bytes INTEGER," /* NULL: no body */
-        " truncated INTEGER NOT NULL,"
-        " file TEXT," /* below bodies/, instead of data */
-        " data BLOB"
-        ") STRICT;"
+        " key INTEGER PRIMARY KEY," SCHEMA_ANSWER ") STRICT;"
 
         "CREATE TABLE batch("
         " key INTEGER PRIMARY KEY,"
@@ -202,14 +204,7 @@ static const char schema_5[] =
         "ALTER TABLE answer RENAME TO answer_of_4;"
         "CREATE TABLE answer("
         " id INTEGER PRIMARY KEY,"
-        " key INTEGER NOT NULL,"
-        " headers BLOB,"
-        " type TEXT,"
-        " bytes INTEGER," /* NULL: no body */
-        " truncated INTEGER NOT NULL,"
-        " file TEXT," /* below bodies/, instead of data */
-        " data BLOB"
-        ") STRICT;"
+        " key INTEGER NOT NULL," SCHEMA_ANSWER ") STRICT;"
         "INSERT INTO answer(key, headers, type, bytes, truncated, file, data)"
         " SELECT key, headers, type, bytes, truncated, file, data"
         " FROM answer_of_4 ORDER BY key;"
