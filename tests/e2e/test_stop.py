@@ -73,7 +73,9 @@ class Stop(Case):
         for waiter in waiters:
             waiter.start()
         origin.wait_for(1)
+        end = time.monotonic() + 20
         while not all(f"GET {path}" in str(self.api.get("/v1/tasks").json()) for path in paths):
+            self.assertLess(time.monotonic(), end, "nobody waits")
             time.sleep(0.01)
         daemon.send(signal.SIGTERM)
         for waiter in waiters:
