@@ -48,16 +48,25 @@ class Overload(Case):
             taken.append(time.monotonic() - started)
         return statistics.quantiles(taken, n=100)[98]
 
-    def test_half_open(self):
-        """Thousands who never end their heads take nothing from others, not even the last place."""
-        with descriptors(HALF_OPEN + 500) as most, contextlib.ExitStack() as open_ones:
-            n = min(HALF_OPEN, most - 500)
-            self.use(Daemon({"api": {"max_connections": n, "header_timeout": "10min"}}))
+    def check_half_open(self, limit):
+        """Fills this limit, with the others out of reach."""
+        with descriptors(HALF_OPEN + 1000) as most, contextlib.ExitStack() as open_ones:
+            n = min(HALF_OPEN, most - 1000)
+            more = {"max_connections": n + 100, "max_connections_per_client": n + 100}
+            self.use(Daemon({"api": {**more, limit: n, "header_timeout": "10min"}}))
             before = self.slowest()
             for _ in range(n):
                 open_ones.enter_context(self.dial()).sendall(b"GET /livez HTTP/1.1\r\nHo")
             time.sleep(1.2)  # who has just come has a second
             self.assertLess(self.slowest(), max(0.010, 3 * before))
+
+    def test_half_open(self):
+        """Thousands who never end their heads take nothing from others, not even the last place."""
+        self.check_half_open("max_connections")
+
+    def test_half_open_of_one_client(self):
+        """Nor does a client take the last place of its own from itself."""
+        self.check_half_open("max_connections_per_client")
 
     def test_no_descriptors(self):
         """Who finds no descriptor left is told 503; the daemon neither spins nor floods its log."""

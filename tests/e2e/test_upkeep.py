@@ -36,6 +36,19 @@ class Retention(Case):
         self.assertEqual(self.get(batch["job_ids"][-1])["state"], "succeeded")
         self.assertEqual(self.get_batch(batch["id"])["counts"]["succeeded"], 700)
 
+    def test_members_of_a_batch_that_runs(self):
+        """A batch counts those of its members that have gone, also after the next start."""
+        daemon = self.use(Daemon({"retention": {"count": 100}}))
+        jobs = [{"kind": "delivery", "wait": 0}] * 600 + [{"kind": "delivery", "wait": "1h"}]
+        batch = self.batch({"run": "gather", "jobs": jobs}, "")
+        for job_id in batch["job_ids"][:-1]:
+            self.api.get(f"/v1/jobs/{job_id}?wait=60s")
+        self.gone(f"/v1/jobs/{batch['job_ids'][0]}")
+        daemon.restart()
+        batch = self.get_batch(batch["id"])
+        self.assertEqual(batch["state"], "running")
+        self.assertEqual(batch["counts"]["succeeded"], 600, batch)
+
     def test_age(self):
         """Past retention.age it goes by itself, and a key keeps its job from being made twice."""
         self.use(Daemon({"retention": {"age": "1s"}}))

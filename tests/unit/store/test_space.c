@@ -392,6 +392,41 @@ static void nothing_is_lost_over_many_full_disks(void **state)
     for (int i = 0; i < l.n; i++)
         job_unref(l.jobs[i]);
 }
+#define COPIED       30 /* jobs, of BODY_BYTES each */
+#define BODY_BYTES   40000
+#define LEFT_TO_COPY (COPIED * BODY_BYTES / 2)
+
+static int run_backup(void *arg)
+{
+    struct place *p = arg;
+    struct store_backup backup = { 0 };
+    int64_t left;
+
+    for (int i = 0; i < COPIED; i++) {
+        struct job *j = sample_fetch();
+
+        assert_int_equal(insert(p, j), 0);
+        assert_int_equal(end(p, j, BODY_BYTES, 0), 0);
+        job_unref(j);
+    }
+    disk_fill(p, MIN_FREE + LEFT_TO_COPY);
+    left = disk_free(p);
+    assert_int_equal(store_backup(p->store, &backup), -ENOSPC);
+    assert_true(disk_free(p) > left - LEFT_TO_COPY / 2); /* nothing of a copy is left */
+
+    disk_clear(p);
+    assert_int_equal(store_backup(p->store, &backup), 0);
+    assert_true(backup.bytes > 2 * LEFT_TO_COPY);
+    store_backup_done(&backup);
+    return 0;
+}
+
+static void a_backup_leaves_what_is_to_stay_free(void **state)
+{
+    need_disk(*state);
+    place_run(*state, run_backup, *state);
+    assert_int_equal(((struct place *)*state)->failures, 0);
+}
 
 #define WAIT_NS 50000000 /* for the second one, who has to wait for the first */
 
@@ -430,6 +465,7 @@ int main(void)
         DISK_TEST(a_start_on_a_full_disk_makes_it_later),
         DISK_TEST(a_batch_keeps_its_order),
         DISK_TEST(nothing_is_lost_over_many_full_disks),
+        DISK_TEST(a_backup_leaves_what_is_to_stay_free),
         PLACE_TEST(two_get_the_ballast),
     };
 
