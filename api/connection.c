@@ -109,9 +109,14 @@ void connection_fields(struct connection *c, struct framing_head *ret)
     MHD_get_connection_values_n(c->mhd, MHD_HEADER_KIND, collect_field, ret);
 }
 
+bool connection_awaits_head(const struct connection *c)
+{
+    return c->deadline.queue == &c->api->header_deadlines;
+}
+
 void connection_head_begins(struct connection *c)
 {
-    if (c->deadline.queue != &c->api->header_deadlines)
+    if (!connection_awaits_head(c))
         deadline_start(&c->deadline, &c->api->header_deadlines);
 }
 

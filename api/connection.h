@@ -36,6 +36,8 @@ void connection_fields(struct connection *c, struct framing_head *ret);
 
 /* A request's first line is here; the head must follow. */
 void connection_head_begins(struct connection *c);
+/* Of its first request, or of one that has begun, the head is not whole. */
+bool connection_awaits_head(const struct connection *c);
 void connection_body_moves(struct connection *c);
 /* What comes next may take as long as it likes. */
 void connection_no_deadline(struct connection *c);

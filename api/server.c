@@ -251,16 +251,16 @@ int api_start(struct api *a, struct service *s)
     return rc < 0 ? rc : listener_start(a->listener, api_accept, a);
 }
 
-/* Ends what waits for something that may take long, and what has not sent a whole request. */
+/* Ends what waits for something that may take long, and what has not sent a whole head. */
 static void api_hurry(struct api *a)
 {
     list_for_each_safe (it, &a->connections) {
         struct connection *c = list_entry(it, struct connection, node);
 
-        if (c->exchange)
-            exchange_stop(c->exchange);
-        else
+        if (!c->exchange || connection_awaits_head(c))
             connection_shut(c);
+        else
+            exchange_stop(c->exchange);
     }
 }
 

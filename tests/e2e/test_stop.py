@@ -149,7 +149,7 @@ class Stop(Case):
         self.assertEqual(self.get_batch(batch["id"])["state"], "running")
 
     def test_half_request(self):
-        """A request that has begun and does not go on holds up the stop for a moment only."""
+        """A request that has begun and does not go on does not hold up the stop."""
         daemon = self.use(Daemon({"api": {"header_timeout": "10min"}}))
         half = self.api.socket()
         self.addCleanup(half.close)
@@ -157,7 +157,7 @@ class Stop(Case):
         self.check_alive()
         started = time.monotonic()
         daemon.stop()
-        self.assertLess(time.monotonic() - started, 8)
+        self.assertLess(time.monotonic() - started, 1.9)
 
     def test_second_signal(self):
         """A second SIGTERM or SIGINT cuts the drain short; what was in flight is due again."""
