@@ -13,7 +13,7 @@
 #include "daemon/engine/step.h"
 #include "daemon/store/store.h"
 
-#define NO_SPACE_NS 1000000000 /* none to bring jobs in: again then */
+#define NO_ROOM_NS 1000000000 /* on the disk or in memory, to bring jobs in: again then */
 
 /* Without memory it lacks its text. */
 static void ending_fill(struct step *s, enum failure failure)
@@ -147,8 +147,8 @@ CO_SUSPENDS static int ending_round(
         rc = ending_page_in(e, run, from);
         if (rc == 0)
             *from = -1; /* all are in memory, and busy */
-        if (rc == -ENOSPC)
-            return co_sleep(NO_SPACE_NS);
+        if (rc == -ENOSPC || rc == -ENOMEM)
+            return co_sleep(NO_ROOM_NS);
         return rc < 0 ? rc : 0;
     }
     *from = 0; /* whoever is woken looks at the store again: a busy one may have gone out */

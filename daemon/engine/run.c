@@ -167,12 +167,11 @@ static struct record *run_next(const struct run *run)
 
 bool run_wants_held(const struct run *run, bool room)
 {
-    if (!run->held_out || run->cancelling)
+    if (!run->held_out || run->cancelling || run->missing_from != RUN_NONE_MISSING)
         return false;
     if (room && run->n_held < RUN_HELD_LOW)
         return true;
-    return run->let_go < run->batch.concurrency && run->missing_from == RUN_NONE_MISSING &&
-           !run_next(run);
+    return run->let_go < run->batch.concurrency && !run_next(run);
 }
 
 struct record *run_choose_successor(struct run *run)

@@ -68,7 +68,10 @@ void run_end_member(struct run *run, struct record *r);
 void run_miss(struct run *run, const struct job *j);
 /* Before those that memory refused are tried again. */
 void run_retry(struct run *run);
-/* Whether more of those that are held back should be brought in; without room: to go on at once. */
+/*
+ * Whether more of those that are held back should be brought in; without room: to go on at once.
+ * Not while memory refuses one: the others would be read and refused, too, a whole batch of them.
+ */
 bool run_wants_held(const struct run *run, bool room);
 /* Who else may go now, in the order of their index; NULL: nobody in memory. It is let go by this. */
 struct record *run_choose_successor(struct run *run);

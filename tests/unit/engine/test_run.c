@@ -151,6 +151,31 @@ static void nobody_goes_before_one_that_memory_refused(void **state)
     finish(&f);
 }
 
+/* Else each page that is read finds memory refusing it, and so on until the end of the batch. */
+static void no_more_are_read_while_memory_refuses_one(void **state)
+{
+    struct batch_of_four f;
+
+    (void)state;
+    begin(&f, 1, ON_ERROR_CONTINUE);
+    take_out(&f, 3);
+    f.run->held_out = true;
+    f.run->held_from = 3;
+    assert_true(run_wants_held(f.run, true));
+    run_miss(f.run, f.records[3]->job);
+    assert_false(run_wants_held(f.run, true));
+    assert_false(run_wants_held(f.run, false));
+    run_retry(f.run);
+    assert_true(run_wants_held(f.run, true));
+    f.run->held_out = false;
+    run_join(f.run, f.records[3]);
+    assert_int_equal(end(&f, 0, JOB_SUCCEEDED, false), 1);
+    assert_int_equal(end(&f, 1, JOB_SUCCEEDED, false), 2);
+    assert_int_equal(end(&f, 2, JOB_SUCCEEDED, false), 3);
+    assert_int_equal(end(&f, 3, JOB_SUCCEEDED, true), -1);
+    finish(&f);
+}
+
 /* One that was brought in by itself does not go before those that are still out. */
 static void nobody_goes_before_one_that_is_paged_out(void **state)
 {
@@ -256,6 +281,7 @@ int main(void)
         cmocka_unit_test(a_sequence_lets_one_go_after_the_other),
         cmocka_unit_test(a_held_member_that_ends_lets_nobody_go),
         cmocka_unit_test(nobody_goes_before_one_that_memory_refused),
+        cmocka_unit_test(no_more_are_read_while_memory_refuses_one),
         cmocka_unit_test(nobody_goes_before_one_that_is_paged_out),
         cmocka_unit_test(a_chosen_successor_that_is_cancelled_passes_its_turn_on),
         cmocka_unit_test(on_error_cancel_lets_nobody_go_after_a_failure),
