@@ -26,7 +26,7 @@ struct run {
     bool held_out;         /* more that are held back may be paged out ... */
     int64_t held_from;     /* ... from this index on */
     bool paging_held;      /* they are being brought in */
-    unsigned missing_from; /* memory refuses a record to the member of this index, for now */
+    unsigned missing_from; /* memory refuses a record to the member of this index, as yet */
     unsigned let_go;       /* members that are neither held nor ended nor on their way to it */
     bool cancelling;       /* nobody is let go any more */
     bool ending_rest;      /* a task cancels the members, or is about to */
