@@ -90,7 +90,9 @@ CO_SUSPENDS static int lookup_bring_in(
         if (rc == 0) {
             rc = intake_adopt(e, job, ret);
             job_unref(job);
-            return rc;
+            if (rc != -EEXIST)
+                return rc;
+            continue;
         }
         if (rc != -EALREADY)
             return rc;
@@ -325,7 +327,11 @@ CO_SUSPENDS static int lookup_cancel_run(struct engine *e, struct run *run)
         run->batch.cancelled = run->posted.cancelled = false;
         return rc;
     }
-    return ending_cancel_run(e, run);
+    rc = ending_cancel_run(e, run);
+    if (rc != -ENOMEM)
+        return rc;
+    ending_cancel_rest(run); /* it is committed, so it is done as soon as there is memory */
+    return 0;
 }
 
 /* -EALREADY: it ended otherwise. */

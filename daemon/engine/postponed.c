@@ -24,6 +24,15 @@ static struct run *postponed_run_of(struct engine *e, const struct job *j)
     return j->batch.key ? runs_find(&e->runs, j->batch) : NULL;
 }
 
+/* A paged-out one is known to the store only: it is noted, not let in beside the one that pages it in. */
+static void postponed_job(struct engine *e, struct job *j)
+{
+    if (!j->paged_out)
+        intake_let_in(e, j);
+    else if (backlog_note(e, job_lane_key(j, j->step), j->spec.priority, j->due_us) < 0)
+        postpone_job(e, j);
+}
+
 /* Their batches may have waited for them. */
 static void postponed_jobs(struct engine *e)
 {
@@ -37,7 +46,7 @@ static void postponed_jobs(struct engine *e)
         }
     for (struct job *j = first; j; j = next) {
         next = TAKE_PTR(j->next_postponed);
-        intake_let_in(e, j);
+        postponed_job(e, j);
         job_unref(j);
     }
 }

@@ -162,7 +162,7 @@ static void submit_take_up(struct engine *e, struct job *j)
         return;
     }
     if (!j->held && backlog_note(e, job_lane_key(j, j->step), j->spec.priority, j->due_us) < 0)
-        postpone_job(e, j); /* it comes into memory after all */
+        postpone_job(e, j);
     backlog_note_ends(e, job_ends_us(j));
 }
 
