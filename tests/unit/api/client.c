@@ -219,7 +219,7 @@ unsigned server_descriptors(void)
 
 void server_expect_descriptors(unsigned n)
 {
-    for (int i = 0; i < 500 && server_descriptors() != n; i++)
+    for (int i = 0; i < 3000 && server_descriptors() != n; i++)
         nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
     assert_int_equal(server_descriptors(), n);
 }
