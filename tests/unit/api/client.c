@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ANSWER_TIMEOUT_MS 10000
+#define ANSWER_TIMEOUT_MS 30000
 
 struct server_fixture server;
 char host_line[64];

@@ -344,7 +344,8 @@ static void who_reads_nothing_is_let_go(void **state)
     server_expect_descriptors(server_idle_descriptors + READERS);
     server_expect_descriptors(server_idle_descriptors); /* nobody has closed but the server */
 #ifndef BAEDAL_SANITIZED                                /* whose memory is another's */
-    assert_true(server_peak_kb() - before_kb < READERS * 500); /* each has asked for 4 MB */
+    if (!getenv("BAEDAL_TEST_WRAPPED"))
+        assert_true(server_peak_kb() - before_kb < READERS * 500); /* each has asked for 4 MB */
 #endif
     for (int i = 0; i < READERS; i++)
         close(fds[i]);

@@ -27,6 +27,13 @@
 
 #define NOT_SHUT_IN 77
 
+/* valgrind makes some in the program's name, and knows no Landlock. */
+static void needs_its_own_system_calls(void)
+{
+    if (getenv("BAEDAL_TEST_WRAPPED"))
+        skip();
+}
+
 /* What a child that is shut in does: 0, or the errno of what was refused. Its wait status. */
 static int shut_in(int (*act)(void))
 {
@@ -76,6 +83,7 @@ static int stat_file(void)
 static void test_files_are_refused(void **state)
 {
     (void)state;
+    needs_its_own_system_calls();
     expect_exit(open_file, EACCES);
     expect_exit(create_file, EACCES);
     expect_exit(stat_file, EACCES);
@@ -151,6 +159,7 @@ static int become(void)
 static void test_everything_else_ends_the_process(void **state)
 {
     (void)state;
+    needs_its_own_system_calls();
     expect_killed(execute);
     expect_killed(fork_off);
     expect_killed(signal_another);
@@ -203,6 +212,7 @@ static int allocate(void)
 static void test_an_exchange_needs(void **state)
 {
     (void)state;
+    needs_its_own_system_calls();
     expect_exit(connect_out, ECONNREFUSED);
     expect_exit(open_every_tcp_socket, 0);
     expect_exit(allocate, 0);
